@@ -1,0 +1,1 @@
+"""wsseg: segmentation from cheap hints."""
