@@ -1,0 +1,147 @@
+"""What a person marked on one image, held and checked: the start of the path of data.
+
+A hint map is what is painted, in a napari layer and in a file alike: 0 = nothing said, k = class k (1…254),
+255 = background. Every kind of hint ends as `wsseg.weak.WeakLabels`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsseg.errors import InputError
+
+BACKGROUND = 255  # in hint maps only; in masks and targets background is 0
+
+
+@dataclass(frozen=True)
+class Click:
+    """A point a person set. `position` is in voxels of the stored array; class 0 is a background click."""
+
+    position: tuple[float, ...]
+    class_id: int
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box around one object: half-open voxel intervals [start, stop) per axis."""
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    class_id: int
+    id: int
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A class that is present somewhere in the image, or in one slice of it (`axis` and `slice`)."""
+
+    class_id: int
+    axis: int | None = None
+    slice: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Hints:
+    """All that a person marked on one image.
+
+    Attributes:
+        shape: The image's spatial shape S, axes as stored.
+        scribbles: uint8 hint map (*S) with scribbles and finished slices, or None.
+        mask: Finished dense mask (*S), 0 = background, k = class k, or None.
+        clicks: Points.
+        boxes: Boxes around objects; held and checked here, turned into labels elsewhere.
+        tags: Classes present; None = nobody tagged this image, empty = tagged as "none of them".
+
+    Raises:
+        InputError: A map's shape differs from `shape`, a position lies outside, a box is empty.
+    """
+
+    shape: tuple[int, ...]
+    scribbles: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    clicks: tuple[Click, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    tags: frozenset[Tag] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (2, 3):
+            raise InputError(
+                f"Hints need an image with 2 or 3 spatial axes; this one has shape {self.shape}."
+            )
+        for name, array in (("hint map", self.scribbles), ("mask", self.mask)):
+            if array is None:
+                continue
+            if array.shape != self.shape:
+                raise InputError(
+                    f"The {name} has shape {array.shape}, the image {self.shape}; both must be the same."
+                )
+            if array.dtype.kind not in "ub" and not (array.dtype.kind == "i" and array.min(initial=0) >= 0):
+                raise InputError(
+                    f"The {name} holds {array.dtype}; it must hold whole numbers from 0 to "
+                    f"{255 if name == 'hint map' else 65535}."
+                )
+        for click in self.clicks:
+            _check_inside(click.position, self.shape)
+        for box in self.boxes:
+            _check_box(box, self.shape)
+
+    def is_empty(self) -> bool:
+        """Whether nothing at all is marked."""
+        painted = self.scribbles is not None and bool(self.scribbles.any())
+        return not (painted or self.mask is not None or self.clicks or self.boxes or self.tags is not None)
+
+    def class_ids(self) -> frozenset[int]:
+        """The classes named by any hint, background left out."""
+        ids = {hint.class_id for hint in (*self.clicks, *self.boxes, *(self.tags or ()))}
+        if self.scribbles is not None:
+            ids |= set(_values(self.scribbles)) - {BACKGROUND}
+        if self.mask is not None:
+            ids |= set(_values(self.mask))
+        return frozenset(ids - {0})
+
+    def check(self, classes: Mapping[int, str], name: str = "The hints") -> None:
+        """Check every hint against the known classes.
+
+        Args:
+            classes: Class id to name.
+            name: What to call these hints in the sentence, such as the file.
+
+        Raises:
+            InputError: A hint names a class that is not among `classes`.
+        """
+        unknown = sorted(self.class_ids() - set(classes))
+        if unknown:
+            known = ", ".join(f"{k} ({classes[k]})" for k in sorted(classes))
+            raise InputError(
+                f"{name}: value {unknown[0]} is no known class; known are {known}, 0 = nothing said and "
+                f"255 = background (a foreign hint map can be read with --unknown or --background "
+                f"{unknown[0]})."
+            )
+
+
+def _values(array: np.ndarray) -> list[int]:
+    if array.dtype.itemsize <= 2 and array.dtype.kind == "u":
+        return np.flatnonzero(np.bincount(array.ravel(), minlength=1)).tolist()
+    return np.unique(array).tolist()
+
+
+def _check_inside(position: tuple[float, ...], shape: tuple[int, ...]) -> None:
+    inside = len(position) == len(shape) and all(
+        np.isfinite(p) and -0.5 <= p < n - 0.5 for p, n in zip(position, shape, strict=True)
+    )
+    if not inside:
+        raise InputError(
+            f"The click at {tuple(position)} lies outside the image of shape {shape}; "
+            "a click has one position in voxels per axis."
+        )
+
+
+def _check_box(box: Box, shape: tuple[int, ...]) -> None:
+    inside = len(box.start) == len(box.stop) == len(shape) and all(
+        0 <= a < b <= n for a, b, n in zip(box.start, box.stop, shape, strict=True)
+    )
+    if not inside:
+        raise InputError(
+            f"Box {box.id} from {box.start} to {box.stop} is empty or leaves the image of shape {shape}."
+        )
