@@ -1,0 +1,160 @@
+"""Training patches drawn where the hints are, and the tiles that cover an image for prediction."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsseg.images import Image
+from wsseg.normalise import Statistics
+from wsseg.weak import WeakLabels
+
+PLACES = 20_000  # labelled places remembered per image and class; more would not make draws more varied
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image with what is known of it, ready to draw patches from.
+
+    Attributes:
+        image: Read lazily, patch by patch.
+        labels: Target holds network outputs (0 = background, 1… in the order of the class ids).
+        statistics: How to normalise it.
+        name: For messages.
+    """
+
+    image: Image
+    labels: WeakLabels
+    statistics: Statistics
+    name: str = "image"
+
+
+def plan_patch(sizes: Sequence[Sequence[int]], divisor: Sequence[int], budget: int) -> tuple[int, ...]:
+    """The patch size: the typical image rounded up to the divisor, its longest axes cut to a budget.
+
+    Args:
+        sizes: Spatial size of every image.
+        divisor: The patch is a multiple of this.
+        budget: Most voxels in a patch.
+    """
+    size = [int(np.ceil(n / d)) * d for n, d in zip(np.median(sizes, axis=0), divisor, strict=True)]
+    while np.prod(size) > budget:
+        longest = max(range(len(size)), key=lambda axis: size[axis] if size[axis] > divisor[axis] else 0)
+        if size[longest] <= divisor[longest]:
+            break
+        size[longest] -= divisor[longest]
+    return tuple(size)
+
+
+class PatchSampler:
+    """Draws batches of patches; draw number `index` depends on the seed and the number alone.
+
+    Args:
+        samples: Images with labels.
+        size: Patch size, voxels.
+        anywhere: Share of patches drawn anywhere instead of at a labelled place.
+        seed: Of the run.
+    """
+
+    def __init__(self, samples: Sequence[Sample], size: Sequence[int], *, anywhere: float, seed: int) -> None:
+        self.samples, self.size, self.anywhere, self.seed = list(samples), tuple(size), anywhere, seed
+        self._places = [_labelled_places(sample.labels) for sample in self.samples]
+
+    def draw(self, index: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw a batch.
+
+        Returns:
+            images float32 (count, C, *P), target int64 (count, *P), weight float32 (count, *P); beyond an
+            image's border the image repeats its outermost voxels and the weight is 0.
+        """
+        rng = np.random.default_rng((self.seed, index))
+        parts = [self._patch(rng) for _ in range(count)]
+        return tuple(np.stack(part) for part in zip(*parts, strict=True))  # type: ignore[return-value]
+
+    def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        which = int(rng.integers(len(self.samples)))
+        sample, places = self.samples[which], self._places[which]
+        shape = sample.labels.target.shape
+        if rng.random() < self.anywhere or not places:
+            place = [rng.integers(n) for n in shape]
+        else:
+            of_class = places[rng.integers(len(places))]
+            place = list(np.unravel_index(of_class[rng.integers(len(of_class))], shape))
+        start = []
+        for n, p, at in zip(shape, self.size, place, strict=True):
+            low, high = min(0, n - p), max(0, n - p)  # inside the image; a small image anywhere in the patch
+            free = int(at) - int(rng.integers(p)) if n > p else int(rng.integers(low, high + 1))
+            start.append(int(np.clip(free, low, high)))
+        return cut(sample, start, self.size)
+
+
+def _labelled_places(labels: WeakLabels) -> list[np.ndarray]:
+    """Flat indices of known voxels, one array a class that has any, thinned evenly to `PLACES`."""
+    known = np.flatnonzero(labels.weight)
+    classes = labels.target.ravel()[known]
+    groups = [known[classes == k] for k in np.unique(classes)]
+    return [group[:: max(1, len(group) // PLACES)] for group in groups]
+
+
+def cut(
+    sample: Sample, start: Sequence[int], size: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One patch at `start` (may be negative or reach beyond the image), as in `PatchSampler.draw`."""
+    shape = sample.labels.target.shape
+    image = read_padded(sample.image, sample.statistics, start, size)
+    inside, margins = _clip(start, size, shape)
+    target = np.pad(sample.labels.target[inside], margins)
+    weight = np.pad(sample.labels.weight[inside], margins)
+    return image, target, weight
+
+
+def read_padded(
+    image: Image, statistics: Statistics, start: Sequence[int], size: Sequence[int]
+) -> np.ndarray:
+    """Read and normalise a region (C, *size); beyond the border the outermost voxels are repeated."""
+    inside, margins = _clip(start, size, image.shape)
+    values = statistics.apply(np.asarray(image.data[(slice(None), *inside)]))
+    return np.pad(values, [(0, 0), *margins], mode="edge") if np.any(margins) else values
+
+
+def _clip(
+    start: Sequence[int], size: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], list[tuple[int, int]]]:
+    """The part of a region inside the image, and how much is missing on both sides of each axis."""
+    inside, margins = [], []
+    for s, p, n in zip(start, size, shape, strict=True):
+        low, high = max(s, 0), min(s + p, n)
+        inside.append(slice(low, high))
+        margins.append((low - s, s + p - high))
+    return tuple(inside), margins
+
+
+def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
+    """Where tiles begin along one axis: evenly spread, touching both ends, overlapping by at least `overlap`.
+
+    An image smaller than the tile gets one tile, centred on it (its start is then negative).
+    """
+    if length <= tile:
+        return [-((tile - length) // 2)]
+    count = int(np.ceil((length - tile) / max(1, int(tile * (1 - overlap))))) + 1
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def gaussian_window(size: Sequence[int]) -> np.ndarray:
+    """Weights of a tile: a Gaussian of σ = size/8 about its centre (Isensee et al. 2021), never 0."""
+    window = np.ones(tuple(size), np.float32)
+    for axis, n in enumerate(size):
+        line = np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / max(n / 8, 0.5)) ** 2)
+        window *= line.reshape([-1 if a == axis else 1 for a in range(len(size))]).astype(np.float32)
+    return np.maximum(window, 1e-4)
+
+
+def blocks(shape: Sequence[int], budget: int) -> Iterator[tuple[slice, ...]]:
+    """Cut an image into equal blocks of at most `budget` voxels, halving the longest axis again and again."""
+    parts = [1] * len(shape)
+    while np.prod([-(-n // p) for n, p in zip(shape, parts, strict=True)]) > budget:
+        longest = max(range(len(shape)), key=lambda axis: shape[axis] / parts[axis])
+        parts[longest] += 1
+    edges = [[round(i * n / p) for i in range(p + 1)] for n, p in zip(shape, parts, strict=True)]
+    for index in np.ndindex(*parts):
+        yield tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, index, strict=True))

@@ -1,0 +1,167 @@
+"""Training from weak labels: a generator that yields after each optimiser step.
+
+Sparse-loss U-Net (Çiçek et al. 2016) with a mean teacher (Tarvainen & Valpola 2017): the averaged weights
+are the model that is handed out, and what they say of unlabelled voxels is what the student, which sees the
+same place turned, stretched and recoloured, is asked to say too. What each part is worth: docs/sparse.md.
+"""
+
+import copy
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsseg.augment import AugmentConfig, draw_geometry, draw_intensity, recolour, warp
+from wsseg.device import choose_device, memory_format, precision
+from wsseg.losses import weak_loss
+from wsseg.model import Model, ModelConfig, build
+from wsseg.patches import PatchSampler, Sample
+from wsseg.steps import Step
+from wsseg.unet import take_weights
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        steps: Optimiser steps.
+        seed: Of patches, augmentation and fresh weights.
+        device: auto, cpu, cuda or mps.
+        batch: Patches a step; None = 2 in 3D, 8 in 2D.
+        learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0.
+        anywhere: Share of patches drawn anywhere instead of at a labelled place.
+        consistency: Weight of the teacher's word on unlabelled voxels, reached after a third of the steps.
+        decay: Of the averaged weights.
+        augment: How strongly patches are varied.
+        compile: Let torch.compile translate the network; pays on GPUs in long runs.
+    """
+
+    steps: int = 1000
+    seed: int = 0
+    device: str = "auto"
+    batch: int | None = None
+    learning_rate: float = 2e-3
+    anywhere: float = 0.3
+    consistency: float = 1.0
+    decay: float = 0.99
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    compile: bool = False
+
+
+class Trainer:
+    """One training run: call `steps()` and iterate; `model` may be asked for between any two steps.
+
+    Args:
+        samples: Images with labels.
+        model_config: What to build.
+        config: How to train.
+        init: A model to start from; tensors that fit are taken.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        model_config: ModelConfig,
+        config: TrainConfig,
+        *,
+        init: Model | None = None,
+    ) -> None:
+        self.model_config, self.config = model_config, config
+        self.dims = model_config.encoder.dims
+        self.device = choose_device(config.device)
+        self.batch = config.batch or (8 if self.dims == 2 else 2)
+        torch.manual_seed(config.seed)
+        self.net = build(model_config)
+        self.taken = take_weights(self.net, init.net.state_dict()) if init else None
+        self.net.to(self.device, memory_format=memory_format(self.dims))
+        self.teacher = copy.deepcopy(self.net).requires_grad_(False).eval()
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=1e-2)
+        self.done = 0
+        self.set_samples(samples)
+
+    def set_samples(self, samples: Sequence[Sample]) -> None:
+        """Go on with these images and labels; all of them, never only the newest (networks forget)."""
+        c = self.config
+        self.sampler = PatchSampler(samples, self.model_config.patch, anywhere=c.anywhere, seed=c.seed)
+
+    @property
+    def model(self) -> Model:
+        """The averaged weights as of now, a copy on the CPU."""
+        return Model(self.model_config, copy.deepcopy(self.teacher).cpu().eval())
+
+    def steps(self) -> Generator[Step, None, Model]:
+        """Train from where the run stands to its end."""
+        net = torch.compile(self.net) if self.config.compile else self.net
+        while self.done < self.config.steps:
+            batch = self._draw()
+            for group in self.optimiser.param_groups:
+                group["lr"] = self._learning_rate()
+            loss = self._loss(net, *batch)
+            self.optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+            self.optimiser.step()
+            self._average()
+            self.done += 1
+            yield Step("train", self.done, self.config.steps, float(loss.detach()))
+        return self.model
+
+    def _draw(self) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
+        images, target, weight = self.sampler.draw(self.done, self.batch)
+        generator = torch.Generator().manual_seed(_mix(self.config.seed, self.done))
+        move = [torch.from_numpy(array).to(self.device) for array in (images, target, weight)]
+        return move[0].contiguous(memory_format=memory_format(self.dims)), move[1], move[2], generator
+
+    def _loss(
+        self, net, images: Tensor, target: Tensor, weight: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        augment, size = self.config.augment, images.shape[2:]
+        positions = draw_geometry(len(images), size, self.model_config.spacing, augment, generator)
+        positions = positions.to(self.device)
+        moved = warp(images, positions)
+        moved_target = warp(target[:, None].float(), positions, nearest=True)[:, 0].long()
+        moved_weight = warp(weight[:, None], positions, nearest=True, outside="zeros")[:, 0]
+        student = recolour(moved, draw_intensity(len(images), augment, generator))
+        student = student.contiguous(memory_format=memory_format(self.dims))
+        with precision(self.device):
+            scores = net(student).float()
+        loss = weak_loss(scores, moved_target, moved_weight)
+        ramp = self.config.consistency * min(1.0, 3 * self.done / self.config.steps)
+        if ramp > 0:
+            loss = loss + ramp * self._consistency(scores, images, positions, moved_weight)
+        return loss
+
+    def _consistency(self, scores: Tensor, images: Tensor, positions: Tensor, weight: Tensor) -> Tensor:
+        """Cross-entropy with the teacher's word on the unturned patch, where nothing is labelled."""
+        with torch.no_grad(), precision(self.device):
+            said = self.teacher(images).float().softmax(1)
+        inside = warp(torch.ones_like(images[:, :1]), positions, nearest=True, outside="zeros")[:, 0]
+        said = warp(said, positions)
+        unknown = (inside > 0) & (weight == 0)
+        loss = -(said * F.log_softmax(scores, 1)).sum(1)
+        return (loss * unknown).sum() / unknown.sum().clamp_min(1)
+
+    def _learning_rate(self) -> float:
+        """Linear warm-up over the first 5 % of the steps, then half a cosine to 0."""
+        warm = max(1, self.config.steps // 20)
+        if self.done < warm:
+            return self.config.learning_rate * (self.done + 1) / warm
+        progress = (self.done - warm) / max(1, self.config.steps - warm)
+        return self.config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights; early on the average is short, so that it leaves the fresh weights."""
+        decay = min(self.config.decay, (1 + self.done) / (10 + self.done))
+        torch._foreach_lerp_(
+            list(self.teacher.parameters()), [p.detach() for p in self.net.parameters()], 1 - decay
+        )
+
+
+def _mix(seed: int, index: int) -> int:
+    """One number from two, far from that of the neighbours."""
+    return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])

@@ -1,0 +1,173 @@
+"""Encoder and U-Net, 2D and 3D in one code, from MONAI's blocks.
+
+The encoder is an object of its own: it can be saved, loaded and handed to another head. Layout after the
+3D U-Net (Çiçek et al. 2016, section 2.1) with the changes of nnU-Net (Isensee et al. 2021): strided
+convolutions for pooling, instance norm for batch norm (a batch is 2), leaky ReLU, and no pooling along an
+axis until the others have become as coarse.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetOutBlock, UnetUpBlock
+from torch import Tensor, nn
+
+NORM = ("instance", {"affine": True})
+COARSE = 1.6  # an axis this many times coarser than the finest is left alone until the others catch up
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What is needed to build an encoder again.
+
+    Attributes:
+        dims: 2 or 3 spatial axes.
+        channels_in: Channels of the image.
+        channels: Feature channels a level, finest first.
+        strides: Per level and axis; the first level has stride 1.
+        kernels: Convolution kernel per level and axis.
+    """
+
+    dims: int
+    channels_in: int
+    channels: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    kernels: tuple[tuple[int, ...], ...]
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """A patch's size must be a multiple of this along each axis."""
+        total = [1] * self.dims
+        for stride in self.strides:
+            total = [t * s for t, s in zip(total, stride, strict=True)]
+        return tuple(total)
+
+
+def plan_encoder(
+    *,
+    channels_in: int,
+    spacing: Sequence[float],
+    size: Sequence[int],
+    channels: Sequence[int] = (16, 32, 64, 128),
+) -> EncoderConfig:
+    """Choose strides and kernels that suit voxel size and image size.
+
+    An axis takes part in a level when its voxels are not much coarser than the finest axis' voxels there,
+    and is halved only while at least 4 voxels are left of a typical image.
+
+    Args:
+        channels_in: Channels of the image.
+        spacing: Size of a voxel per axis.
+        size: Typical spatial size of an image, voxels.
+        channels: Feature channels a level.
+    """
+    dims = len(spacing)
+    now, left = list(map(float, spacing)), list(size)
+    strides, kernels = [], []
+    for level in range(len(channels)):
+        finest = min(now)
+        near = [s < COARSE * finest for s in now]
+        kernels.append(tuple(3 if n else 1 for n in near))
+        step = tuple(2 if level and n and length >= 8 else 1 for n, length in zip(near, left, strict=True))
+        if level and max(step) == 1:
+            kernels.pop()
+            break
+        strides.append(step)
+        now = [s * t for s, t in zip(now, step, strict=True)]
+        left = [length // t for length, t in zip(left, step, strict=True)]
+    return EncoderConfig(dims, channels_in, tuple(channels[: len(strides)]), tuple(strides), tuple(kernels))
+
+
+class Encoder(nn.Module):
+    """Image -> features of every level.
+
+    Input (N, C, *S), S a multiple of `config.divisor`; output a list of (N, channels[i], *S_i), finest first.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = (config.channels_in, *config.channels)
+        self.levels = nn.ModuleList(
+            UnetBasicBlock(config.dims, widths[i], widths[i + 1], config.kernels[i], config.strides[i], NORM)
+            for i in range(len(config.channels))
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features = []
+        for level in self.levels:
+            image = level(image)
+            features.append(image)
+        return features
+
+
+class UNet(nn.Module):
+    """Encoder plus decoder: (N, C, *S) -> class scores (N, classes, *S), before the softmax."""
+
+    def __init__(self, encoder: Encoder, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        config = encoder.config
+        self.ups = nn.ModuleList(
+            UnetUpBlock(
+                config.dims,
+                config.channels[i],
+                config.channels[i - 1],
+                config.kernels[i - 1],
+                1,
+                config.strides[i],
+                NORM,
+            )
+            for i in range(len(config.channels) - 1, 0, -1)
+        )
+        self.head = UnetOutBlock(config.dims, config.channels[0], classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        *skips, deepest = self.encoder(image)
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            deepest = up(deepest, skip)
+        return self.head(deepest)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Which tensors a network took from another's.
+
+    Attributes:
+        loaded: Names that were copied.
+        missing: Names of the network that the source lacks or holds in another shape.
+        unused: Names of the source that the network has no place for.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Tensors of the network."""
+        return len(self.loaded) + len(self.missing)
+
+    def __str__(self) -> str:
+        share = 100 * len(self.loaded) / max(self.total, 1)
+        return f"loaded {share:.0f} %, {len(self.loaded)}/{self.total} tensors"
+
+
+def take_weights(network: nn.Module, source: Mapping[str, Tensor]) -> Taken:
+    """Copy every tensor that fits in name and shape; the report says which did not.
+
+    Args:
+        network: Changed in place.
+        source: Name to tensor, as from `state_dict()`.
+    """
+    own = network.state_dict()
+    fits = [name for name in own if name in source and source[name].shape == own[name].shape]
+    with torch.no_grad():
+        for name in fits:
+            own[name].copy_(source[name])
+    return Taken(
+        loaded=tuple(fits),
+        missing=tuple(name for name in own if name not in set(fits)),
+        unused=tuple(name for name in source if name not in own),
+    )
