@@ -24,7 +24,7 @@ check: environment ## format, lint, types, import rules, file lengths
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/check_lengths
 
 test: setup ## all tests, the ones with windows too (ARGS="-k name" for some)
