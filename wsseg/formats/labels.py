@@ -28,6 +28,19 @@ def whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
     return values.astype(np.int32)
 
 
+def count_values(labels: np.ndarray) -> dict[int, int]:
+    """How many voxels each value has, for the values that occur, in their order."""
+    if labels.dtype.kind != "u" or labels.dtype.itemsize > 2:
+        values, counts = np.unique(labels, return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    # bincount is far faster than a sort but holds 8 bytes a voxel, so one plane at a time
+    length = int(labels.max(initial=0)) + 1
+    totals = np.zeros(length, np.int64)
+    for plane in labels:
+        totals += np.bincount(plane.ravel(), minlength=length)
+    return {value: count for value, count in enumerate(totals.tolist()) if count}
+
+
 def agreeing(labels: np.ndarray, image: Image, like: Image) -> np.ndarray:
     """`labels`, read as `image`, on the grid of `like`.
 

@@ -1,0 +1,154 @@
+"""`wsseg check`: what is in a dataset folder, what is wrong with it, and what it asks of the machine."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wsseg.errors import InputError
+from wsseg.formats.labels import count_values
+from wsseg.hints import BACKGROUND, Hints
+from wsseg.images import Image, is_image
+from wsseg.steps import Step
+
+if TYPE_CHECKING:
+    from wsseg.dataset import Dataset
+
+_BYTES_A_VOXEL = 8 + 4  # target int64 and weight float32; each channel adds float32
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What `check_dataset` found.
+
+    Attributes:
+        errors: What must be mended before a run, a sentence for each problem.
+        warnings: What may be meant, but often is not.
+        counts: How many "images", "hint maps", "masks", "clicks", "boxes", tagged images ("tags"), and
+            images "unmarked".
+        classes: Class id to name; empty where an error hides them.
+        class_voxels: Marked voxels for each class, 0 for background (clicks, boxes and tags not counted).
+        annotated_share: Marked voxels by all voxels, 0 to 1.
+        spacing_range: (smallest, largest) spacing along each axis; empty where the images differ in axes.
+        memory: Bytes that a run holds for its images and labels, and for the largest image's probabilities.
+    """
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    counts: Mapping[str, int]
+    classes: Mapping[int, str]
+    class_voxels: Mapping[int, int]
+    annotated_share: float
+    spacing_range: tuple[tuple[float, float], ...]
+    memory: int
+
+
+def check_dataset(dataset: "Dataset") -> Generator[Step, None, Findings]:
+    """Read everything once and tell what is there and what is wrong; a step an image."""
+    errors: list[str] = []
+    warnings: list[str] = []
+    marked: dict[int, int] = {}
+    counts = dict.fromkeys(("images", "hint maps", "masks", "clicks", "boxes", "tags", "unmarked"), 0)
+    counts["images"] = len(dataset.items)
+    spacings: list[tuple[float, ...]] = []
+    voxels = labelled = memory = largest = 0
+    readable = []
+    for index, item in enumerate(dataset.items, start=1):
+        try:
+            image, hints = dataset.read_alone(item)
+        except InputError as error:
+            errors.append(str(error))
+        else:
+            readable.append(item)
+            own = _marked_voxels(hints)
+            for class_id, count in own.items():
+                marked[class_id] = marked.get(class_id, 0) + count
+            _count(counts, hints)
+            size = int(np.prod(image.shape))
+            voxels, labelled = voxels + size, labelled + sum(own.values())
+            memory += size * (4 * image.channels + _BYTES_A_VOXEL)
+            largest = max(largest, size)
+            spacings.append(image.spacing)
+            warnings += _image_warnings(item.image.name, image)
+        yield Step("check", index, len(dataset.items), info={"file": item.image.name})
+    classes: dict[int, str] = {}
+    # an image that can't be read is told above, and would only be told again here
+    if len(readable) == len(dataset.items):
+        for look in ("dims", "channels"):
+            try:
+                getattr(dataset, look)
+            except InputError as error:
+                errors.append(str(error))
+        classes = dataset.classes
+        warnings += _hint_warnings(dataset, counts, classes, marked)
+    warnings += _strays(dataset)
+    same_axes = len({len(spacing) for spacing in spacings}) == 1
+    return Findings(
+        errors=tuple(errors),
+        warnings=tuple(warnings),
+        counts=counts,
+        classes=classes,
+        class_voxels=dict(sorted(marked.items())),
+        annotated_share=labelled / voxels if voxels else 0.0,
+        spacing_range=tuple((min(s), max(s)) for s in zip(*spacings, strict=True)) if same_axes else (),
+        memory=memory + largest * 4 * (len(classes) + 1),
+    )
+
+
+def _count(counts: dict[str, int], hints: Hints) -> None:
+    counts["hint maps"] += hints.scribbles is not None
+    counts["masks"] += hints.mask is not None
+    counts["clicks"] += len(hints.clicks)
+    counts["boxes"] += len(hints.boxes)
+    counts["tags"] += hints.tags is not None
+    counts["unmarked"] += hints.is_empty()
+
+
+def _marked_voxels(hints: Hints) -> dict[int, int]:
+    """Marked voxels by class, 0 for background; a mask says everything about its image."""
+    if hints.mask is not None:
+        return count_values(hints.mask)
+    if hints.scribbles is None:
+        return {}
+    found = count_values(hints.scribbles)
+    found.pop(0, None)
+    if BACKGROUND in found:
+        found[0] = found.pop(BACKGROUND)
+    return found
+
+
+def _image_warnings(name: str, image: Image) -> list[str]:
+    if isinstance(image.data, np.ndarray) and image.data.min() == image.data.max():
+        return [f"{name}: every voxel is {image.data.flat[0]}; is the image empty?"]
+    return []
+
+
+def _hint_warnings(
+    dataset: "Dataset", counts: Mapping[str, int], classes: Mapping[int, str], marked: Mapping[int, int]
+) -> list[str]:
+    if counts["unmarked"] == counts["images"]:
+        return [f"{dataset.folder}: nothing is marked on any image; a run needs hints."]
+    warnings = []
+    named = set(marked)
+    for item in dataset.items:
+        named |= dataset.table_classes(item.stem)
+    for class_id in sorted(set(classes) - named):
+        warnings.append(f"{dataset.folder}: class {class_id} ({classes[class_id]}) is marked nowhere.")
+    painted = counts["hint maps"] or counts["clicks"]
+    if painted and not (0 in named or counts["boxes"] or counts["tags"]) and len(classes) < 2:
+        warnings.append(
+            f"{dataset.folder}: no background is marked, so all of each image will become class "
+            f"{min(classes, default=1)}; paint some 255."
+        )
+    return warnings
+
+
+def _strays(dataset: "Dataset") -> list[str]:
+    """Files beside the images that are no images."""
+    strays = [p.name for p in sorted((dataset.folder / "images").iterdir()) if not is_image(p)]
+    strays = [name for name in strays if not name.startswith(".")]
+    if not strays:
+        return []
+    where = dataset.folder / "images"
+    return [f"{where}: {len(strays)} entries are no images and left out, such as {strays[0]}."]

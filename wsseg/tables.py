@@ -1,0 +1,203 @@
+"""The small tables of a dataset folder: classes.json, clicks.csv and tags.csv."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsseg.errors import InputError
+from wsseg.hints import Click, Tag
+from wsseg.images import stem_of
+
+AXES = ("axis-0", "axis-1", "axis-2")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a table may refer to.
+
+    Attributes:
+        stems: The images of the dataset.
+        shape_of: Gives an image's spatial shape by its stem.
+        classes: Class id to name where classes.json or boxes.json names them, else None: any id will do.
+    """
+
+    stems: frozenset[str]
+    shape_of: Callable[[str], tuple[int, ...]]
+    classes: Mapping[int, str] | None
+
+    def stem(self, text: str, where: str) -> str:
+        """The stem of an image given by its stem or file name."""
+        name = Path(text.strip()).name
+        for stem in (name, stem_of(name)):
+            if stem in self.stems:
+                return stem
+        raise InputError(f"{where}: there is no image “{text}”; a stem or file name in images/ is right.")
+
+    def class_id(self, text: str, where: str, *, background: bool = False) -> int:
+        """The class given by id or name; 0 only where a background click makes sense."""
+        text = text.strip()
+        number = _whole(text)
+        if number is None and self.classes is not None:
+            number = next((k for k, name in self.classes.items() if name == text), None)
+        known = number is not None and (
+            (1 <= number <= 254 and (self.classes is None or number in self.classes))
+            or (background and number == 0)
+        )
+        if not known or number is None:
+            raise InputError(f"{where}: there is no class “{text}”; {known_classes(self.classes)}.")
+        return number
+
+
+def known_classes(classes: Mapping[int, str] | None) -> str:
+    """The classes as the end of a sentence."""
+    if classes is None:
+        return "an id from 1 to 254 is right, or a name that classes.json gives"
+    return "known are " + ", ".join(f"{k} ({classes[k]})" for k in sorted(classes))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: It can't be read as JSON; the sentence gives the line.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg}); mend it there.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't be read as text in UTF-8 ({error}); save it so.") from error
+
+
+def read_classes(path: Path) -> dict[int, str]:
+    """Class id to name from classes.json, sorted by id.
+
+    Raises:
+        InputError: It is not an object of ids 1…254 to different names.
+    """
+    content = read_json(path)
+    right = 'an object such as {"1": "nucleus"} is right'
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: holds no classes; {right}.")
+    classes: dict[int, str] = {}
+    for key, name in content.items():
+        number = _whole(key)
+        if number is None or not 1 <= number <= 254:
+            raise InputError(f"{path}: the key “{key}” is no class id from 1 to 254; {right}.")
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"{path}: class {key} has no name but {json.dumps(name)}; {right}.")
+        if name in classes.values():
+            raise InputError(f"{path}: two classes are called “{name}”; a name for each is right.")
+        if number in classes:
+            raise InputError(f"{path}: class {number} stands there twice; once is right.")
+        classes[number] = name
+    return dict(sorted(classes.items()))
+
+
+def read_clicks(path: Path, known: Known, *, stem: str | None = None) -> dict[str, tuple[Click, ...]]:
+    """The clicks of clicks.csv by stem: columns image, class, axis-0, axis-1[, axis-2], others ignored.
+
+    A table of napari's points layer is read as it is, once it has a column for the image (or `stem` says
+    which image it belongs to). Without a column for the class every click is the one class there is.
+
+    Raises:
+        InputError: A line is malformed, or names an unknown image or class, or lies outside its image.
+    """
+    clicks: dict[str, list[Click]] = {}
+    for where, row in _rows(path, required=(*(() if stem else ("image",)), *AXES[:2])):
+        name = stem or known.stem(row["image"], where)
+        shape = known.shape_of(name)
+        if "class" in row:
+            number = known.class_id(row["class"], where, background=True)
+        elif known.classes is None or len(known.classes) == 1:
+            number = min(known.classes or {1: ""})
+        else:
+            raise InputError(f"{path}: has no column “class” but there are {len(known.classes)}; add it.")
+        texts = [row[axis] for axis in AXES if row.get(axis)]
+        position = tuple(_real(text, where) for text in texts)
+        inside = all(-0.5 <= p < n - 0.5 for p, n in zip(position, shape, strict=False))
+        if len(position) != len(shape) or not inside:
+            raise InputError(
+                f"{where}: the click at {position} lies outside of {name}, of shape {shape}; a position in "
+                "voxels for each axis is right."
+            )
+        clicks.setdefault(name, []).append(Click(position, number))
+    return {name: tuple(found) for name, found in clicks.items()}
+
+
+def read_tags(path: Path, known: Known) -> dict[str, frozenset[Tag]]:
+    """The tags of tags.csv by stem: columns image, class[, axis, slice], one row a class that is present.
+
+    An empty class says that none is there: in the image (no tag then), or in the slice (a tag of class 0).
+
+    Raises:
+        InputError: A line is malformed, or names an unknown image, class or slice.
+    """
+    tags: dict[str, set[Tag]] = {}
+    for where, row in _rows(path, required=("image", "class")):
+        name = known.stem(row["image"], where)
+        found = tags.setdefault(name, set())
+        axis, index = (_optional(row.get(column, ""), column, where) for column in ("axis", "slice"))
+        if (axis is None) != (index is None):
+            raise InputError(f"{where}: axis and slice belong together; give both or none.")
+        if axis is not None and index is not None:
+            shape = known.shape_of(name)
+            if not (0 <= axis < len(shape) and 0 <= index < shape[axis]):
+                raise InputError(
+                    f"{where}: there is no slice {index} along axis {axis} of {name}, whose shape is {shape}."
+                )
+        if row["class"]:
+            found.add(Tag(known.class_id(row["class"], where), axis, index))
+        elif axis is not None:
+            found.add(Tag(0, axis, index))
+    return {name: frozenset(found) for name, found in tags.items()}
+
+
+def _rows(path: Path, *, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """("file, line n", row) for every line below the heading; empty lines are left out."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle, skipinitialspace=True, strict=True)
+            columns = [column.strip() for column in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            missing = [column for column in required if column not in columns]
+            if missing:
+                raise InputError(
+                    f"{path}: line 1 lacks the column “{missing[0]}”; a heading with "
+                    f"{', '.join(required)}, with commas between, is right."
+                )
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in row or None in row.values():
+                    raise InputError(f"{where}: has not {len(columns)} columns as the heading has.")
+                yield where, {column: text.strip() for column, text in row.items()}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: can't be read as a CSV table in UTF-8 ({error}); save it so.") from error
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _real(text: str, where: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{where}: “{text}” is no number; a position in voxels is right.")
+    return number
+
+
+def _optional(text: str, column: str, where: str) -> int | None:
+    number = _whole(text)
+    if text and number is None:
+        raise InputError(f"{where}: the {column} “{text}” is no whole number.")
+    return number
