@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from wsseg.atomic import write_beside
 from wsseg.errors import InputError
-from wsseg.formats import dicom, nifti, omezarr, picture, tiff
 from wsseg.formats.base import SUFFIXES, Image
 from wsseg.formats.labels import agreeing, whole_numbers
 
@@ -29,13 +29,7 @@ __all__ = [
     "write_probabilities",
 ]
 
-_FORMATS: dict[str, Any] = {
-    "nifti": nifti,
-    "tiff": tiff,
-    "picture": picture,
-    "zarr": omezarr,
-    "dicom": dicom,
-}
+_FORMATS = {"nifti": "nifti", "tiff": "tiff", "picture": "picture", "zarr": "omezarr", "dicom": "dicom"}
 _MASK_SUFFIX = {
     "nifti": ".nii.gz",
     "dicom": ".nii.gz",
@@ -59,7 +53,7 @@ def read_image(path: Path | str, channel_axis: int | None = None) -> Image:
         InputError: The file is missing, broken, or its axes can't be told.
     """
     path = Path(path)
-    return _FORMATS[_kind_of(path)].read(path, channel_axis=channel_axis)
+    return _format(_kind_of(path)).read(path, channel_axis=channel_axis)
 
 
 def peek_image(path: Path | str, channel_axis: int | None = None) -> Image:
@@ -69,7 +63,7 @@ def peek_image(path: Path | str, channel_axis: int | None = None) -> Image:
         InputError: As `read_image`, as far as the header tells.
     """
     path = Path(path)
-    return _FORMATS[_kind_of(path)].read(path, channel_axis=channel_axis, pixels=False)
+    return _format(_kind_of(path)).read(path, channel_axis=channel_axis, pixels=False)
 
 
 def read_labels(path: Path | str, like: Image | None = None) -> np.ndarray:
@@ -87,7 +81,7 @@ def read_labels(path: Path | str, like: Image | None = None) -> np.ndarray:
     """
     path = Path(path)
     kind = _kind_of(path)
-    image = picture.read_labels(path) if kind == "picture" else read_image(path)
+    image = _format(kind).read_labels(path) if kind == "picture" else read_image(path)
     if image.channels != 1:
         raise InputError(f"{path}: has {image.channels} channels; a label map has one number a voxel.")
     labels = whole_numbers(np.asarray(image.data[0]), path)
@@ -131,12 +125,12 @@ def mask_writer(path: Path | str, like: Image, dtype: Any = np.uint8) -> Iterato
     kind = _writable_kind(path, like)
     with write_beside(path) as fresh:
         if kind == "zarr":
-            with omezarr.writer(fresh, like, dtype) as array:
+            with _format(kind).writer(fresh, like, dtype) as array:
                 yield array
         else:
             mask = np.zeros(like.shape, dtype)
             yield mask
-            _FORMATS[kind].write(fresh, mask, like)
+            _format(kind).write(fresh, mask, like)
 
 
 def write_probabilities(path: Path | str, probabilities: np.ndarray, like: Image) -> None:
@@ -152,7 +146,7 @@ def write_probabilities(path: Path | str, probabilities: np.ndarray, like: Image
             f"{path}: the probabilities have shape {probabilities.shape}, (classes, *{like.shape}) is right."
         )
     with write_beside(path) as fresh:
-        (tiff if kind == "picture" else _FORMATS[kind]).write_probabilities(fresh, probabilities, like)
+        _format(kind).write_probabilities(fresh, probabilities, like)
 
 
 def mask_path(folder: Path | str, stem: str, like: Image) -> Path:
@@ -178,7 +172,7 @@ def is_image(path: Path | str) -> bool:
     if path.name.startswith("."):
         return False
     if path.is_dir():
-        return SUFFIXES.get(_suffix(path.name)) == "zarr" or dicom.is_series(path)
+        return SUFFIXES.get(_suffix(path.name)) == "zarr" or _format("dicom").is_series(path)
     return path.is_file() and SUFFIXES.get(_suffix(path.name), "zarr") != "zarr"
 
 
@@ -224,6 +218,11 @@ def check_values(image: Image) -> None:
         )
 
 
+def _format(kind: str) -> Any:
+    """The module of a kind of file, imported on first use: each brings a library that is slow to load."""
+    return import_module(f"wsseg.formats.{_FORMATS[kind]}")
+
+
 def _suffix(name: str) -> str:
     return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
 
@@ -236,7 +235,7 @@ def _kind_of(path: Path) -> str:
     if path.is_dir():
         if kind == "zarr":
             return kind
-        if dicom.is_series(path):
+        if _format("dicom").is_series(path):
             return "dicom"
         raise InputError(f"{path}: is a folder without DICOM slices; name an image or a DICOM series.")
     if kind is None or kind == "zarr":

@@ -10,7 +10,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from wsseg.errors import InputError
-from wsseg.formats.base import Image, no_pixels, real_array, spacing_of
+from wsseg.formats.base import Image, no_pixels, real_array, real_dtype, spacing_of
 
 CHANNELS = "wsseg channels"
 """The intent name that says: the last axis is the channels."""
@@ -34,8 +34,10 @@ def read(path: Path, *, channel_axis: int | None = None, pixels: bool = True) ->
     if not isinstance(nii, nibabel.Nifti1Pair):
         raise InputError(f"{path}: is not NIfTI inside but {type(nii).__name__}; save it as NIfTI.")
     header = nii.header
-    dtype, scaled = _stored(header, path)
+    dtype, scaled = _stored(nii, path)
     colour = dtype.fields is not None
+    if not colour:
+        real_dtype(dtype, path)  # refuses complex numbers before anything is read
     stored = tuple(int(n) for n in header.get_data_shape())
     axis = _channel_axis(header, stored, channel_axis, path)
     spatial = [i for i in range(len(stored)) if i != axis]
@@ -87,27 +89,22 @@ def write_probabilities(path: Path, probabilities: np.ndarray, like: Image) -> N
     _save(path, np.moveaxis(probabilities, 0, -1).astype(np.float32), header, like.ndim)
 
 
-def _stored(header: Any, path: Path) -> tuple[np.dtype, bool]:
+def _stored(nii: Any, path: Path) -> tuple[np.dtype, bool]:
     """The dtype on disk, and whether values must be scaled."""
-    try:
-        slope, intercept = header.get_slope_inter()
-        dtype = np.dtype(header.get_data_dtype())
-    except _BROKEN as error:
-        raise InputError(f"{path}: has a broken header ({_reason(error)}).") from error
+    dtype = np.dtype(nii.header.get_data_dtype())
     if dtype.fields is not None and not {"R", "G", "B"} <= set(dtype.fields):
         raise InputError(f"{path}: holds values of type {dtype}; integers or real numbers are right.")
-    scaled = slope is not None and (slope, intercept) != (1.0, 0.0)
+    # not from the header: nibabel clears slope and intercept there when it loads a file
+    scaled = (nii.dataobj.slope, nii.dataobj.inter) != (1.0, 0.0)
     return dtype, scaled and dtype.fields is None
 
 
 def _values(nii: Any, scaled: bool, path: Path) -> np.ndarray:
     try:
         # get_fdata would turn integers into float64; the copy lets go of the memory map and so of the file
-        if not scaled:
-            return np.array(nii.dataobj.get_unscaled())
-        values = nii.dataobj.get_scaled(dtype=np.float32)
-        # complex stays complex, to be refused where every format is checked
-        return values if values.dtype.kind == "c" else values.astype(np.float32)
+        if scaled:
+            return np.array(nii.dataobj, dtype=np.float32)
+        return np.array(nii.dataobj.get_unscaled())
     except _BROKEN as error:
         raise InputError(f"{path}: is cut short or damaged ({_reason(error)}); copy it again.") from error
 

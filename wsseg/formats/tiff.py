@@ -1,6 +1,8 @@
 """TIFF: a picture, a stack (Z, Y, X), ImageJ's hyperstacks and OME-TIFF, by the axes their metadata name."""
 
+import math
 import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ _BROKEN = (
     KeyError,
     RuntimeError,
     struct.error,
+    zlib.error,
 )
 
 
@@ -44,6 +47,7 @@ def read(path: Path, *, channel_axis: int | None = None, pixels: bool = True) ->
         with tifffile.TiffFile(path) as tif:
             series = _only_series(tif, path)
             axes, shape = series.axes, tuple(series.shape)
+            _check_whole(tif, series, path)
             page = series.keyframe
             style = "ome" if tif.is_ome else "imagej" if tif.is_imagej else "plain"
             sizes, tags = _sizes(tif, style)
@@ -57,8 +61,6 @@ def read(path: Path, *, channel_axis: int | None = None, pixels: bool = True) ->
         raise InputError(
             f"{path}: is not a readable TIFF or is cut short ({_reason(error)}); copy it again."
         ) from error
-    if values.shape != shape:
-        raise InputError(f"{path}: is cut short: shape {shape} was promised, {values.shape} is there.")
     values, letters, rgb = _arrange(values, axes, rgb=rgb, channel_axis=channel_axis, path=path)
     return Image(
         data=real_array(values, path) if pixels else values,
@@ -90,6 +92,28 @@ def _only_series(tif: Any, path: Path) -> Any:
         shapes = ", ".join(str(tuple(s.shape)) for s in whole[:3])
         raise InputError(f"{path}: holds {len(whole)} images ({shapes}); one image or stack a file is right.")
     return whole[0]
+
+
+def _check_whole(tif: Any, series: Any, path: Path) -> None:
+    """Check that no page is missing: tifffile gives what it finds of a file cut short, without an error."""
+    broken = InputError(f"{path}: is cut short, pages are missing at its end; copy it again.")
+    form, handle = tif.tiff, tif.filehandle
+    handle.seek(form.offsetsize if form.offsetsize == 8 else 4)
+    seen: set[int] = set()
+    while offset := _number(handle, form.offsetformat, form.offsetsize):
+        if offset in seen or offset >= handle.size:
+            raise broken
+        seen.add(offset)
+        handle.seek(offset)
+        count = _number(handle, form.tagnoformat, form.tagnosize)
+        handle.seek(offset + form.tagnosize + count * form.tagsize)
+    planes = math.prod(series.shape) // math.prod(series.keyframe.shape)
+    if tif.is_imagej and (tif.imagej_metadata or {}).get("images", planes) != planes:
+        raise broken
+
+
+def _number(handle: Any, form: str, size: int) -> int:
+    return int(struct.unpack(form, handle.read(size))[0])
 
 
 def _values(tif: Any, series: Any, path: Path) -> np.ndarray:
