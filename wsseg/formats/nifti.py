@@ -103,7 +103,7 @@ def _values(nii: Any, scaled: bool, path: Path) -> np.ndarray:
     try:
         # get_fdata would turn integers into float64; the copy lets go of the memory map and so of the file
         if scaled:
-            return np.array(nii.dataobj, dtype=np.float32)
+            return np.asarray(nii.dataobj, dtype=np.float32)
         return np.array(nii.dataobj.get_unscaled())
     except _BROKEN as error:
         raise InputError(f"{path}: is cut short or damaged ({_reason(error)}); copy it again.") from error
