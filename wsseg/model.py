@@ -94,8 +94,12 @@ class Model:
     config: ModelConfig
     net: UNet
 
-    def save(self, folder: Path | str) -> None:
+    def save(self, folder: Path | str, *, extra: Mapping[str, str] | None = None) -> None:
         """Write the model folder, beside and renamed.
+
+        Args:
+            folder: Replaced as a whole.
+            extra: Further text files to put into it, name to content.
 
         Raises:
             InputError: The folder can't be written.
@@ -103,6 +107,8 @@ class Model:
         with write_beside(folder) as fresh:
             fresh.mkdir()
             (fresh / "config.json").write_text(self.config.to_json(), encoding="utf-8")
+            for name, text in (extra or {}).items():
+                (fresh / name).write_text(text, encoding="utf-8")
             weights = {
                 name: tensor.detach().cpu().contiguous() for name, tensor in self.net.state_dict().items()
             }

@@ -66,10 +66,17 @@ class Predictor:
         self.window = gaussian_window(self.tile)
 
     def predict(
-        self, image: Image, *, keep_probabilities: bool = False, name: str = "The image"
+        self,
+        image: Image,
+        *,
+        keep_probabilities: bool = False,
+        statistics: Statistics | None = None,
+        name: str = "The image",
     ) -> Prediction:
         """The same as `steps`, run to its end."""
-        return finish(self.steps(image, keep_probabilities=keep_probabilities, name=name))
+        return finish(
+            self.steps(image, keep_probabilities=keep_probabilities, statistics=statistics, name=name)
+        )
 
     def steps(
         self,
@@ -77,6 +84,7 @@ class Predictor:
         *,
         keep_probabilities: bool = False,
         into: Any = None,
+        statistics: Statistics | None = None,
         name: str = "The image",
     ) -> Generator[Step, None, Prediction]:
         """Predict an image, one Step a tile.
@@ -85,12 +93,13 @@ class Predictor:
             image: Any size, the model's number of axes and channels.
             keep_probabilities: Whether the result holds them (4 bytes a voxel and class).
             into: An array-like (*S) to write the mask to, block by block; None = an array in memory.
+            statistics: How to normalise; None = measured on this image.
             name: What to call the image in messages.
 
         Raises:
             InputError: The image is constant or not finite.
         """
-        statistics = self.config.normalisation.measure(image, name)
+        statistics = statistics or self.config.normalisation.measure(image, name)
         classes = len(self.config.class_ids)
         ids = np.array(self.config.class_ids, np.uint8)
         mask = np.zeros(image.shape, np.uint8) if into is None else into

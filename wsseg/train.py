@@ -79,7 +79,9 @@ class Trainer:
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
         self.net.to(self.device, memory_format=memory_format(self.dims))
         self.teacher = copy.deepcopy(self.net).requires_grad_(False).eval()
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=1e-2)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=config.learning_rate, weight_decay=1e-2, fused=True
+        )
         self.done = 0
         self.set_samples(samples)
 
@@ -123,13 +125,13 @@ class Trainer:
         positions = draw_geometry(len(images), size, self.model_config.spacing, augment, generator)
         positions = positions.to(self.device)
         moved = warp(images, positions)
-        moved_target = warp(target[:, None].float(), positions, nearest=True)[:, 0].long()
-        moved_weight = warp(weight[:, None], positions, nearest=True, outside="zeros")[:, 0]
+        labels = torch.stack([target.float(), weight], 1)
+        moved_target, moved_weight = warp(labels, positions, nearest=True, outside="zeros").unbind(1)
         student = recolour(moved, draw_intensity(len(images), augment, generator))
         student = student.contiguous(memory_format=memory_format(self.dims))
         with precision(self.device):
             scores = net(student).float()
-        loss = weak_loss(scores, moved_target, moved_weight)
+        loss = weak_loss(scores, moved_target.long(), moved_weight)
         ramp = self.config.consistency * min(1.0, 3 * self.done / self.config.steps)
         if ramp > 0:
             loss = loss + ramp * self._consistency(scores, images, positions, moved_weight)
@@ -139,9 +141,10 @@ class Trainer:
         """Cross-entropy with the teacher's word on the unturned patch, where nothing is labelled."""
         with torch.no_grad(), precision(self.device):
             said = self.teacher(images).float().softmax(1)
-        inside = warp(torch.ones_like(images[:, :1]), positions, nearest=True, outside="zeros")[:, 0]
+        size = torch.tensor(images.shape[2:], device=positions.device)
+        inside = ((positions > -0.5) & (positions < size - 0.5)).all(-1)
         said = warp(said, positions)
-        unknown = (inside > 0) & (weight == 0)
+        unknown = inside & (weight == 0)
         loss = -(said * F.log_softmax(scores, 1)).sum(1)
         return (loss * unknown).sum() / unknown.sum().clamp_min(1)
 

@@ -1,0 +1,69 @@
+"""The state of a training run on disk, so that a killed run goes on to the same result."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from wsseg.atomic import write_beside
+from wsseg.errors import InputError
+
+if TYPE_CHECKING:
+    from wsseg.train import Trainer
+
+
+def save_checkpoint(
+    folder: Path, trainer: "Trainer", key: str, losses: list[float], quality: dict | None
+) -> None:
+    """Write the run's state, beside and renamed.
+
+    Args:
+        folder: The checkpoint folder; replaced as a whole.
+        trainer: Between two steps.
+        key: Fingerprint of everything that decides the run's result; a resume must have the same.
+        losses: So far.
+        quality: Estimate on held-back hints, once made.
+    """
+    tensors = {f"net.{k}": v for k, v in trainer.net.state_dict().items()}
+    tensors |= {f"teacher.{k}": v for k, v in trainer.teacher.state_dict().items()}
+    for i, state in trainer.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    with write_beside(folder) as fresh:
+        fresh.mkdir()
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / "state.safetensors")
+        state_json = {"format": 1, "key": key, "done": trainer.done, "losses": losses, "quality": quality}
+        (fresh / "state.json").write_text(json.dumps(state_json), encoding="utf-8")
+
+
+def load_checkpoint(folder: Path, trainer: "Trainer", key: str) -> tuple[list[float], dict | None]:
+    """Bring a fresh trainer to where `save_checkpoint` was called; gives back losses and quality.
+
+    Raises:
+        InputError: Damaged, or of a run with other data or options.
+    """
+    try:
+        values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "state.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{folder} is damaged ({error}); start again with --overwrite.") from error
+    if values["key"] != key:
+        raise InputError(
+            f"{folder} belongs to a run with other data or options; resume with the same ones, or start again "
+            "with --overwrite."
+        )
+    trainer.net.load_state_dict(_part(tensors, "net."))
+    trainer.teacher.load_state_dict(_part(tensors, "teacher."))
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in _part(tensors, "optimiser.").items():
+        index, entry = name.split(".", 1)
+        state.setdefault(int(index), {})[entry] = tensor
+    trainer.optimiser.load_state_dict(trainer.optimiser.state_dict() | {"state": state})
+    trainer.done = values["done"]
+    return values["losses"], values["quality"]
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,245 @@
+"""From images and hints to a trained model: samples, a plan, the run with its checkpoints, the estimate."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wsseg.checkpoint import load_checkpoint, save_checkpoint
+from wsseg.errors import InputError
+from wsseg.heldback import estimate, hold_back
+from wsseg.hints import Hints
+from wsseg.images import Image
+from wsseg.model import Model, ModelConfig, outputs_of
+from wsseg.normalise import Normalisation
+from wsseg.patches import Sample, plan_patch
+from wsseg.steps import Step
+from wsseg.symmetry import flip_axes, turn_planes
+from wsseg.train import TrainConfig, Trainer
+from wsseg.unet import plan_encoder
+from wsseg.weak import WeakLabels, weak_labels
+
+BUDGET = {2: 2**14, 3: 2**17}  # voxels in a patch; with the batch sizes about 0.3 s a step on 2 slow cores
+RELEASE = 0.5  # share of the steps after which the held-back hints are estimated on and join the training
+CHECKPOINT_SECONDS = 60.0
+
+
+def make_sample(
+    image: Image,
+    hints: Hints,
+    classes: Mapping[int, str],
+    normalisation: Normalisation,
+    name: str = "The image",
+) -> Sample:
+    """Check one image and its hints and make them ready for training.
+
+    Raises:
+        InputError: Shapes differ, a class is unknown, nothing is marked, the image is constant or not finite.
+    """
+    if hints.shape != image.shape:
+        raise InputError(
+            f"{name}: the hints have shape {hints.shape}, the image {image.shape}; both must agree."
+        )
+    hints.check(classes, name)
+    labels = weak_labels(hints, spacing=image.spacing)
+    if not labels.weight.any():
+        raise InputError(f"{name}: nothing is marked; paint scribbles, finish a slice or set clicks first.")
+    target = outputs_of(torch.from_numpy(labels.target), (0, *sorted(classes))).numpy()
+    return Sample(image, WeakLabels(target, labels.weight), normalisation.measure(image, name), name)
+
+
+def plan_model(
+    samples: Sequence[Sample], classes: Mapping[int, str], normalisation: Normalisation
+) -> ModelConfig:
+    """Choose architecture and patch from the data.
+
+    Raises:
+        InputError: Axes or channels differ between images, or only one class (background counts) is marked.
+    """
+    if not samples:
+        raise InputError(
+            "No image has hints to learn from; paint scribbles, finish slices or set clicks first."
+        )
+    _check_alike(samples, "spatial axes", lambda sample: sample.image.ndim)
+    _check_alike(samples, "channels", lambda sample: sample.image.channels)
+    _check_classes(samples, classes)
+    spacing = tuple(float(v) for v in np.median([sample.image.spacing for sample in samples], axis=0))
+    sizes = [sample.image.shape for sample in samples]
+    encoder = plan_encoder(
+        channels_in=samples[0].image.channels,
+        spacing=spacing,
+        size=[int(v) for v in np.median(sizes, axis=0)],
+    )
+    return ModelConfig(
+        encoder=encoder,
+        classes=dict(classes),
+        normalisation=normalisation,
+        spacing=spacing,
+        patch=plan_patch(sizes, encoder.divisor, BUDGET[encoder.dims]),
+        rgb=samples[0].image.rgb,
+        flip_axes=flip_axes([sample.labels for sample in samples], len(classes) + 1),
+    )
+
+
+def _check_alike(samples: Sequence[Sample], what: str, count: Any) -> None:
+    first = samples[0]
+    for other in samples[1:]:
+        if count(other) != count(first):
+            raise InputError(
+                f"{first.name} has {count(first)} {what}, {other.name} has {count(other)}; "
+                "all images of one run must have the same."
+            )
+
+
+def _check_classes(samples: Sequence[Sample], classes: Mapping[int, str]) -> None:
+    marked = {k for sample in samples for k in sample.labels.counts()}
+    names = ["background", *(classes[k] for k in sorted(classes))]
+    if len(marked) < 2:
+        only = names[marked.pop()] if marked else "nothing"
+        raise InputError(
+            f"Only {only} is marked; a model needs hints of at least two classes, and background is one."
+        )
+    if unmarked := [names[k] for k in range(len(names)) if k not in marked]:
+        raise InputError(
+            f"No hint names {', '.join(unmarked)}; mark it somewhere, or take it out of classes.json."
+        )
+
+
+def prepare(
+    samples: Sequence[Sample],
+    classes: Mapping[int, str],
+    config: TrainConfig,
+    *,
+    init: Model | None = None,
+) -> Trainer:
+    """A trainer that is ready to run on these samples, with flips and turns where they are harmless."""
+    plan = plan_model(samples, classes, Normalisation())
+    if init is not None:
+        plan = _like(init.config, plan)
+    augment = replace(
+        config.augment,
+        flip_axes=plan.flip_axes,
+        turn_planes=turn_planes(plan.flip_axes, plan.spacing, plan.patch),
+    )
+    return Trainer(samples, plan, replace(config, augment=augment), init=init)
+
+
+def _like(old: ModelConfig, plan: ModelConfig) -> ModelConfig:
+    """The plan for going on from a model: its architecture and patch, the new data's classes."""
+    if (old.encoder.dims, old.encoder.channels_in) != (plan.encoder.dims, plan.encoder.channels_in):
+        raise InputError(
+            f"--init: the model was trained on {old.encoder.dims}D images with {old.encoder.channels_in} channels, "
+            f"these are {plan.encoder.dims}D with {plan.encoder.channels_in}; leave --init out."
+        )
+    return replace(plan, encoder=old.encoder, patch=old.patch)
+
+
+def default_steps(samples: Sequence[Sample]) -> int:
+    """Optimiser steps: a fixed function of the data, never of the clock; more for more to learn from."""
+    labelled = sum(float(np.count_nonzero(sample.labels.weight)) for sample in samples)
+    return int(np.clip(100 * round(4 + 1.5 * np.log2(max(labelled, 1) / 500)), 400, 1200))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a run leaves: the model and its curve."""
+
+    model: Model
+    losses: list[float]
+
+
+def fit_steps(
+    samples: Sequence[Sample],
+    classes: Mapping[int, str],
+    config: TrainConfig,
+    *,
+    out: Path | None = None,
+    init: Model | None = None,
+    resume: bool = False,
+    command: str = "",
+) -> Generator[Step, None, Fitted]:
+    """Train on samples, estimate quality on held-back hints on the way, and write the model folder.
+
+    Args:
+        samples: Images with labels.
+        classes: Class id to name.
+        config: How to train.
+        out: Model folder to write; while the run lasts it holds `checkpoint/`. None = write nothing.
+        init: A model to start from.
+        resume: Go on from `out`/checkpoint where there is one; the result is that of an unbroken run.
+        command: What the user typed, for the record.
+
+    Raises:
+        InputError: The data is not fit for training, or a checkpoint is of another run.
+    """
+    trainer = prepare(samples, classes, config, init=init)
+    early, held, words = hold_back(samples, config.seed)
+    release = round(RELEASE * config.steps) if held else 0
+    checkpoint = out / "checkpoint" if out else None
+    key = _fingerprint(samples, classes, config, init)
+    losses: list[float] = []
+    quality: dict[str, Any] | None = None
+    if resume and checkpoint is not None and checkpoint.is_dir():
+        losses, quality = load_checkpoint(checkpoint, trainer, key)
+    if trainer.done < release:
+        trainer.set_samples(early)
+    saved = time.monotonic()
+    run = trainer.steps()
+    while trainer.done < config.steps:
+        step = next(run)
+        losses.append(step.loss or 0.0)
+        yield step
+        if trainer.done == release:
+            yield Step("estimate", 0, 1)
+            quality = {**estimate(trainer.model, held, config.device), "held_back": words, "at_step": release}
+            trainer.set_samples(samples)
+            yield Step("estimate", 1, 1)
+        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save_checkpoint(checkpoint, trainer, key, losses, quality)
+            saved = time.monotonic()
+    model = trainer.model
+    record = _provenance(samples, config, trainer, command)
+    model = Model(replace(model.config, quality=quality, provenance=record), model.net)
+    if out is not None:
+        model.save(out, extra={"history.json": json.dumps({"loss": losses})})
+    return Fitted(model, losses)
+
+
+def _fingerprint(
+    samples: Sequence[Sample], classes: Mapping[int, str], config: TrainConfig, init: Model | None
+) -> str:
+    """A short code for everything that decides the result of a run on one machine."""
+    start = None
+    if init is not None:
+        start = {k: float(v.double().sum()) for k, v in init.net.state_dict().items()}
+    parts = [asdict(config), dict(classes), [_checksum(sample) for sample in samples], start]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _checksum(sample: Sample) -> str:
+    known = np.where(sample.labels.known, sample.labels.target + 1, 0).astype(np.uint8)
+    return hashlib.sha256(known.tobytes() + str((sample.name, sample.image.shape)).encode()).hexdigest()[:16]
+
+
+def _provenance(
+    samples: Sequence[Sample], config: TrainConfig, trainer: Trainer, command: str
+) -> dict[str, Any]:
+    return {
+        "command": command,
+        "seed": config.seed,
+        "steps": config.steps,
+        "device": str(trainer.device),
+        "versions": {name: version(name) for name in ("wsseg", "torch", "monai", "numpy")},
+        "python": platform.python_version(),
+        "init": str(trainer.taken) if trainer.taken else None,
+        "hints": {sample.name: _checksum(sample) for sample in samples},
+        "annotated_share": float(np.mean([sample.labels.share() for sample in samples])),
+    }
