@@ -145,6 +145,8 @@ def write_probabilities(path: Path | str, probabilities: np.ndarray, like: Image
         raise InputError(
             f"{path}: the probabilities have shape {probabilities.shape}, (classes, *{like.shape}) is right."
         )
+    if kind == "picture":
+        raise InputError(f"{path}: a PNG holds no probabilities; .tif, .nii.gz or .ome.zarr do.")
     with write_beside(path) as fresh:
         _format(kind).write_probabilities(fresh, probabilities, like)
 

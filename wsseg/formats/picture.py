@@ -12,7 +12,6 @@ import numpy as np
 import PIL.Image
 
 from wsseg.errors import InputError
-from wsseg.formats import tiff
 from wsseg.formats.base import Image, no_pixels, real_array
 
 _GREY: dict[str, Any] = {"1": np.uint8, "L": np.uint8, "LA": np.uint8, "La": np.uint8}
@@ -81,11 +80,6 @@ def write(path: Path, mask: np.ndarray, like: Image) -> None:
     dpi = like.geometry.get("dpi")
     options: dict[str, Any] = {} if dpi is None else {"dpi": dpi}
     PIL.Image.fromarray(np.ascontiguousarray(mask)).save(path, format="PNG", **options)
-
-
-def write_probabilities(path: Path, probabilities: np.ndarray, like: Image) -> None:
-    """Write probabilities (K, Y, X) as TIFF, since PNG holds no real numbers."""
-    tiff.write_probabilities(path, probabilities, like)
 
 
 @contextmanager
