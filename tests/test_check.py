@@ -1,0 +1,111 @@
+"""`wsseg check`: counts by hand, every problem one sentence, all problems in one go."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+
+from wsseg.dataset import check_dataset, open_dataset
+from wsseg.steps import finish
+
+
+def picture(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(values).save(path)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+
+
+def test_counts_by_hand(tmp_path):
+    for stem in "abcd":
+        picture(tmp_path / f"images/{stem}.png", noise(4, 5))
+    scribbles, mask = np.zeros((4, 5), np.uint8), np.zeros((4, 5), np.uint8)
+    scribbles[0, :3], scribbles[1, :2] = 1, 255
+    mask[0] = 2
+    picture(tmp_path / "hints/a.png", scribbles)
+    picture(tmp_path / "masks/b.png", mask)
+    (tmp_path / "clicks.csv").write_text("image,class,axis-0,axis-1\nc,1,1,1\nc,0,2,2\n")
+    (tmp_path / "tags.csv").write_text("image,class\na,1\nb,\n")
+    classes = {"1": "nucleus", "2": "wall", "9": "roof"}
+    (tmp_path / "classes.json").write_text(json.dumps(classes))
+    (tmp_path / "images/notes.txt").write_text("mine")
+    dataset = open_dataset(tmp_path)
+    steps = check_dataset(dataset)
+    first = next(steps)
+    assert (first.stage, first.index, first.total, first.info["file"]) == ("check", 1, 4, "a.png")
+    found = finish(steps)
+    assert found.errors == ()
+    assert found.counts == {
+        "images": 4,
+        "hint maps": 1,
+        "masks": 1,
+        "clicks": 2,
+        "boxes": 0,
+        "tags": 2,
+        "unmarked": 1,
+    }
+    assert found.classes == {1: "nucleus", 2: "wall", 9: "roof"}
+    assert found.class_voxels == {0: 2 + 15, 1: 3, 2: 5}
+    assert found.annotated_share == (5 + 20) / 80
+    assert found.spacing_range == ((1.0, 1.0), (1.0, 1.0))
+    # a float32 channel, an int64 target and a float32 weight; then 4 float32 probabilities of one image
+    assert found.memory == 4 * 20 * (4 + 8 + 4) + 20 * 4 * 4
+    roof, notes = found.warnings
+    assert roof.endswith("class 9 (roof) is marked nowhere.")
+    assert "notes.txt" in notes
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    picture(tmp_path / "images/a.png", noise(4, 5))
+    picture(tmp_path / "images/b.png", noise(4, 5))
+    (tmp_path / "images/c.png").write_bytes(b"")
+    values = np.ones((4, 5), np.float32)
+    values[0, 0] = np.inf
+    tifffile.imwrite(tmp_path / "images/d.tif", values)
+    picture(tmp_path / "hints/b.png", np.ones((5, 4), np.uint8))
+    found = finish(check_dataset(open_dataset(tmp_path)))
+    assert len(found.errors) == 3
+    for error, part in zip(
+        found.errors, ("b.png: has shape", "c.png: is empty", "d.tif: 1 of 20"), strict=True
+    ):
+        assert part in error
+    assert found.counts["images"] == 4
+
+
+def test_mixes_are_told(tmp_path):
+    picture(tmp_path / "images/a.png", noise(4, 5))
+    options = {"photometric": "minisblack", "metadata": {"axes": "CZYX"}}
+    tifffile.imwrite(tmp_path / "images/b.tif", noise(2, 3, 4, 5), **options)
+    found = finish(check_dataset(open_dataset(tmp_path)))
+    assert ["spatial axes" in found.errors[0], "channels" in found.errors[1]] == [True, True]
+    assert found.spacing_range == ()
+
+
+def test_spacings_of_volumes(tmp_path):
+    (tmp_path / "images").mkdir()
+    for stem, spacing in (("a", 2.0), ("b", 5.0)):
+        metadata = {"axes": "ZYX", "spacing": spacing}
+        tifffile.imwrite(tmp_path / f"images/{stem}.tif", noise(3, 4, 5), imagej=True, metadata=metadata)
+    found = finish(check_dataset(open_dataset(tmp_path)))
+    assert found.spacing_range == ((2.0, 5.0), (1.0, 1.0), (1.0, 1.0))
+    assert any("nothing is marked" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(("value", "told"), [(1, True), (255, False)])
+def test_missing_background_is_told(tmp_path, value, told):
+    picture(tmp_path / "images/a.png", noise(4, 5))
+    scribbles = np.zeros((4, 5), np.uint8)
+    scribbles[0], scribbles[1] = 1, value
+    picture(tmp_path / "hints/a.png", scribbles)
+    found = finish(check_dataset(open_dataset(tmp_path)))
+    assert any("no background is marked" in warning for warning in found.warnings) == told
+
+
+def test_an_empty_image_is_told(tmp_path):
+    picture(tmp_path / "images/a.png", np.full((4, 5), 7, np.uint8))
+    found = finish(check_dataset(open_dataset(tmp_path)))
+    assert any("a.png: every voxel is 7" in warning for warning in found.warnings)
