@@ -204,6 +204,36 @@ def test_a_file_cut_short_is_told(tmp_path, kept, options):
         read_image(tmp_path / "cut.tif")
 
 
+def test_pages_that_ome_names_must_be_there(tmp_path):
+    content = save(tmp_path / "a.ome.tif", numbers(2, 20, 30), metadata={"axes": "ZYX"}).read_bytes()
+    for name in (b"SizeZ", b"PlaneCount"):
+        assert name + b'="2"' in content
+        content = content.replace(name + b'="2"', name + b'="3"')
+    (tmp_path / "a.ome.tif").write_bytes(content)
+    with pytest.raises(InputError, match="its OME metadata names pages that are missing"):
+        read_image(tmp_path / "a.ome.tif")
+
+
+def test_a_unit_beyond_ascii_comes_back(tmp_path):
+    metadata = {"axes": "ZYX", "unit": "Qm", "spacing": 0.5}
+    path = save(tmp_path / "a.tif", numbers(5, 20, 30), imagej=True, metadata=metadata)
+    path.write_bytes(path.read_bytes().replace(b"unit=Qm", b"unit=\xb5m"))
+    image = read_image(path)
+    write_mask(tmp_path / "m.tif", numbers(5, 20, 30), image)
+    with tifffile.TiffFile(tmp_path / "m.tif") as back:
+        assert back.imagej_metadata["unit"] == "\\u00B5m"  # as ImageJ writes it
+    assert read_image(tmp_path / "m.tif").spacing == (0.5, 1.0, 1.0)
+
+
+def test_big_files_and_pyramids(tmp_path):
+    values = numbers(64, 64)
+    assert np.array_equal(read_image(save(tmp_path / "big.tif", values, bigtiff=True)).data[0], values)
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as writer:
+        writer.write(values, subifds=1, tile=(16, 16))
+        writer.write(values[::2, ::2], subfiletype=1, tile=(16, 16))
+    assert np.array_equal(read_image(tmp_path / "pyramid.tif").data[0], values)
+
+
 def test_rubbish_is_told(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"no tiff at all" * 50)
     with pytest.raises(InputError, match=r"a\.tif: is not a readable TIFF"):

@@ -188,7 +188,7 @@ class Dataset:
         replaced = [(self.unknown, 0), (self.background, BACKGROUND)]
         where = [(labels == old, new) for old, new in replaced if old is not None]
         if where:
-            labels = labels.astype(np.int32)
+            labels = labels.astype(np.int64)
         for voxels, new in where:
             labels[voxels] = new
         for value in count_values(labels):

@@ -27,8 +27,9 @@ _DEEP: dict[str, Any] = {
 def read(path: Path, *, channel_axis: int | None = None, pixels: bool = True) -> Image:
     """Read a picture as (1, Y, X), or as (3, Y, X) where the file stores colour.
 
-    A palette is turned into its colours. Rows and columns are as stored: a camera's rotation mark (EXIF) is
-    not applied, because hints are drawn on the stored pixels. `channel_axis` has no use here.
+    A palette is turned into its colours, and 16-bit colour is read in 8 bit as Pillow gives it. Rows and
+    columns are as stored: a camera's rotation mark (EXIF) is not applied, because hints are drawn on the
+    stored pixels. `channel_axis` has no use here.
 
     Raises:
         InputError: The file is not a readable picture.

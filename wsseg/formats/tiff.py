@@ -36,9 +36,12 @@ def read(path: Path, *, channel_axis: int | None = None, pixels: bool = True) ->
     """Read a TIFF.
 
     Axes come from ImageJ's or OME's metadata: C is channels, RGB samples are colour (alpha is dropped), T is
-    a spatial axis. Pages without metadata are (Z, Y, X). `channel_axis` names the channels of a file that
-    does not say. The spacing is read from ImageJ's and OME's metadata only: a plain TIFF's resolution is
-    mostly a printer's and says nothing about the distance of pages.
+    a spatial axis. Both always write all their axes, so of those one of length 1 is left out. Pages without
+    metadata are (Z, Y, X); a plain stack of one page that says so stays a stack. `channel_axis` names the
+    channels of a file that does not say.
+
+    The spacing is read from ImageJ's and OME's metadata only: a plain TIFF's resolution is mostly a printer's
+    and says nothing about the distance of pages.
 
     Raises:
         InputError: The file is broken, or its axes are more than space and channels.
@@ -108,6 +111,11 @@ def _check_whole(tif: Any, series: Any, path: Path) -> None:
         count = _number(handle, form.tagnoformat, form.tagnosize)
         handle.seek(offset + form.tagnosize + count * form.tagsize)
     planes = math.prod(series.shape) // math.prod(series.keyframe.shape)
+    # tifffile fills pages with zeros that OME's metadata names but that are in no file
+    if any(page is None for page in series.pages):
+        raise InputError(
+            f"{path}: its OME metadata names pages that are missing; copy it again, with all its files."
+        )
     if tif.is_imagej and (tif.imagej_metadata or {}).get("images", planes) != planes:
         raise broken
 
@@ -191,6 +199,8 @@ def _sizes(tif: Any, style: str) -> tuple[dict[str, float], dict[str, Any]]:
     elif style == "imagej":
         metadata: Mapping[str, Any] = tif.imagej_metadata or {}
         kept["imagej"] = {k: metadata[k] for k in ("spacing", "unit", "finterval") if k in metadata}
+        if "unit" in metadata:
+            kept["imagej"]["unit"] = _escaped(str(metadata["unit"]))
         sizes = {"Z": abs(float(metadata.get("spacing", 1.0)))}
         for axis in "YX":
             count, unit = kept.get(f"{axis}Resolution", (1, 1))
@@ -199,6 +209,11 @@ def _sizes(tif: Any, style: str) -> tuple[dict[str, float], dict[str, Any]]:
         return {}, kept
     # pages that nobody named are as far apart as slices
     return {**sizes, "I": sizes["Z"], "Q": sizes["Z"]}, kept
+
+
+def _escaped(text: str) -> str:
+    """ImageJ's own way to write µ and other letters beyond ASCII."""
+    return "".join(c if c.isascii() else f"\\u{ord(c):04X}" for c in text)
 
 
 def _letters(like: Image) -> str:
