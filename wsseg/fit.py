@@ -144,7 +144,11 @@ def _like(old: ModelConfig, plan: ModelConfig) -> ModelConfig:
 
 def default_steps(samples: Sequence[Sample]) -> int:
     """Optimiser steps: a fixed function of the data, never of the clock; more for more to learn from."""
-    labelled = sum(float(np.count_nonzero(sample.labels.weight)) for sample in samples)
+    return steps_for(sum(int(np.count_nonzero(sample.labels.weight)) for sample in samples))
+
+
+def steps_for(labelled: int) -> int:
+    """`default_steps` for this many labelled voxels."""
     return int(np.clip(100 * round(4 + 1.5 * np.log2(max(labelled, 1) / 500)), 400, 1200))
 
 

@@ -112,7 +112,19 @@ class Model:
             weights = {
                 name: tensor.detach().cpu().contiguous() for name, tensor in self.net.state_dict().items()
             }
-            save_file(weights, fresh / "weights.safetensors")
+            save_tensors(weights, fresh / "weights.safetensors")
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors.
+
+    Raises:
+        OSError: The disk refuses; safetensors has an error of its own for that, which no writer expects.
+    """
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise OSError(f"{error}") from error
 
 
 def build(config: ModelConfig) -> UNet:

@@ -104,8 +104,7 @@ class Predictor:
         ids = np.array(self.config.class_ids, np.uint8)
         mask = np.zeros(image.shape, np.uint8) if into is None else into
         kept = np.zeros((classes, *image.shape), np.float32) if keep_probabilities else None
-        tiles = self._tiles(image.shape)
-        plan = [(block, self._touching(tiles, block)) for block in blocks(image.shape, BLOCK // classes)]
+        plan = self._plan(image.shape)
         total, done, doubt = sum(len(t) for _, t in plan), 0, _Doubt()
         for block, starts in plan:
             extent = [b.stop - b.start for b in block]
@@ -121,6 +120,16 @@ class Predictor:
             if kept is not None:
                 kept[(slice(None), *block)] = summed
         return Prediction(mask if into is None else None, kept, doubt.mean())
+
+    def count_tiles(self, shape: Sequence[int]) -> int:
+        """How many steps an image of this spatial shape takes."""
+        return sum(len(starts) for _, starts in self._plan(shape))
+
+    def _plan(self, shape: Sequence[int]) -> list[tuple[tuple[slice, ...], list[tuple[int, ...]]]]:
+        """The blocks of an image, each with the tiles that touch it."""
+        tiles = self._tiles(shape)
+        budget = BLOCK // len(self.config.class_ids)
+        return [(block, self._touching(tiles, block)) for block in blocks(shape, budget)]
 
     def _tiles(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
         starts = [tile_starts(n, t, self.overlap) for n, t in zip(shape, self.tile, strict=True)]
