@@ -129,6 +129,7 @@ def test_geometry_comes_back_bit_for_bit(tmp_path, made, codes):
     nii.header.set_xyzt_units("micron", "msec")
     nii.header["pixdim"][4] = 7.25
     nii.header["cal_max"] = 500
+    nii.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a patient's name"))
     nibabel.save(nii, tmp_path / "a.nii.gz")
     image = read_image(tmp_path / "a.nii.gz")
     mask = np.random.default_rng(0).integers(0, 3, (4, 5, 6)).astype(np.uint8)
@@ -140,6 +141,10 @@ def test_geometry_comes_back_bit_for_bit(tmp_path, made, codes):
     for name in same:
         assert back.header[name].tobytes() == source.header[name].tobytes(), name
     assert np.array_equal(back.affine, source.affine)
+    # the display window and the notes belong to the image, not to its grid
+    assert back.header["cal_max"] == 0
+    assert len(source.header.extensions) == 1
+    assert len(back.header.extensions) == 0
     assert back.header.get_slope_inter() in ((None, None), (1.0, 0.0))
     assert np.array_equal(np.asarray(back.dataobj), mask)
 

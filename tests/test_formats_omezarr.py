@@ -202,6 +202,19 @@ def test_a_mask_is_written_block_by_block(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "m.ome.zarr"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "chunks", "wanted"),
+    [
+        ((3, 40, 50), (2, 16, 64), (2, 16, 50)),
+        ((40, 4, 300), (40, 4, 300), (32, 4, 256)),
+    ],
+)
+def test_chunks_are_the_images_but_not_too_large(tmp_path, shape, chunks, wanted):
+    image = read_image(save(tmp_path / "a.zarr", numbers(*shape), "zyx", chunks=chunks))
+    write_mask(tmp_path / "m.ome.zarr", np.ones(shape, np.uint8), image)
+    assert zarr.open_group(str(tmp_path / "m.ome.zarr"), mode="r")["0"].chunks == wanted
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_probabilities_are_channels_first(tmp_path, version):
     image = read_image(save(tmp_path / "a.zarr", numbers(3, 4, 5), "zyx", version))

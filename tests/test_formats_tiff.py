@@ -152,13 +152,14 @@ def test_ome_sizes_come_back(tmp_path, shape):
 
 
 def test_a_printers_resolution_is_no_spacing_but_comes_back(tmp_path):
-    path = save(tmp_path / "a.tif", numbers(5, 20, 30), resolution=(300, 300), resolutionunit="INCH")
+    options = {"resolution": (300, 300), "resolutionunit": "CENTIMETER"}
+    path = save(tmp_path / "a.tif", numbers(5, 20, 30), **options)
     image = read_image(path)
     assert image.spacing == (1.0, 1.0, 1.0)
     write_mask(tmp_path / "m.tif", numbers(5, 20, 30), image)
     with tifffile.TiffFile(tmp_path / "m.tif") as back:
         assert back.pages[0].tags["XResolution"].value == (300, 1)
-        assert back.pages[0].tags["ResolutionUnit"].value == 2
+        assert back.pages[0].tags["ResolutionUnit"].value == 3
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
