@@ -2,18 +2,15 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wsseg.errors import InputError
+from wsseg.folder import Dataset
 from wsseg.formats.labels import count_values
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, is_image
 from wsseg.steps import Step
-
-if TYPE_CHECKING:
-    from wsseg.dataset import Dataset
 
 _BYTES_A_VOXEL = 8 + 4  # target int64 and weight float32; each channel adds float32
 
@@ -44,7 +41,7 @@ class Findings:
     memory: int
 
 
-def check_dataset(dataset: "Dataset") -> Generator[Step, None, Findings]:
+def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
     """Read everything once and tell what is there and what is wrong; a step an image."""
     errors: list[str] = []
     warnings: list[str] = []
@@ -125,7 +122,7 @@ def _image_warnings(name: str, image: Image) -> list[str]:
 
 
 def _hint_warnings(
-    dataset: "Dataset", counts: Mapping[str, int], classes: Mapping[int, str], marked: Mapping[int, int]
+    dataset: Dataset, counts: Mapping[str, int], classes: Mapping[int, str], marked: Mapping[int, int]
 ) -> list[str]:
     if counts["unmarked"] == counts["images"]:
         return [f"{dataset.folder}: nothing is marked on any image; a run needs hints."]
@@ -144,7 +141,7 @@ def _hint_warnings(
     return warnings
 
 
-def _strays(dataset: "Dataset") -> list[str]:
+def _strays(dataset: Dataset) -> list[str]:
     """Files beside the images that are no images."""
     strays = [p.name for p in sorted((dataset.folder / "images").iterdir()) if not is_image(p)]
     strays = [name for name in strays if not name.startswith(".")]
