@@ -1,0 +1,1 @@
+"""The napari plugin: hints are painted in ordinary layers, and a network trains on them as one looks on."""

@@ -1,0 +1,45 @@
+"""Commands for napari's menus and its command palette: each finds the widget, opening it where it must."""
+
+from typing import TYPE_CHECKING
+
+from napari.viewer import Viewer  # napari hands in the viewer by this annotation
+
+if TYPE_CHECKING:
+    from napari_plugin.widget import SegmentWidget
+
+
+def open_widget(viewer: Viewer) -> "SegmentWidget":
+    """Open the widget, or bring it to the front."""
+    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
+    return widget
+
+
+def segment(viewer: Viewer) -> None:
+    """Train on all hints."""
+    open_widget(viewer).segment()
+
+
+def stop(viewer: Viewer) -> None:
+    """End what runs; what is there is kept."""
+    open_widget(viewer).stop()
+
+
+def new_hints(viewer: Viewer) -> None:
+    """Add a hints layer for the chosen image."""
+    open_widget(viewer).new_hints()
+
+
+def finish_slice(viewer: Viewer) -> None:
+    """What is unpainted of this slice is background."""
+    open_widget(viewer).finish_slice()
+
+
+def apply_model(viewer: Viewer) -> None:
+    """Predict the image with the model there is."""
+    widget = open_widget(viewer)
+    widget.begin(widget.controller.apply)
+
+
+def save_mask(viewer: Viewer) -> None:
+    """Save the mask with the image's geometry."""
+    open_widget(viewer).ask_save_mask()

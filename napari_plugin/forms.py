@@ -1,0 +1,72 @@
+"""Small pieces that widgets are put together from."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+
+def fill(box: QComboBox, layers: list[Any], chosen: Any, nothing: str | None) -> None:
+    """Offer these layers in a box, the chosen one shown; `nothing` is the entry for none of them."""
+    box.clear()
+    if nothing is not None:
+        box.addItem(nothing, None)
+    for layer in layers:
+        box.addItem(layer.name, layer)
+        if layer == chosen:
+            box.setCurrentIndex(box.count() - 1)
+
+
+def button(text: str, action: Callable[[], Any]) -> QPushButton:
+    """A button that does this."""
+    made = QPushButton(text)
+    made.clicked.connect(lambda: action())
+    return made
+
+
+def row(*widgets: QWidget, stretch: int) -> QHBoxLayout:
+    """Widgets side by side; the one numbered `stretch` takes the free space."""
+    line = QHBoxLayout()
+    for widget in widgets:
+        line.addWidget(widget)
+    line.setStretch(stretch, 1)
+    return line
+
+
+def form(*rows: tuple[str, Any]) -> QFormLayout:
+    """Names at the left, widgets or rows at the right."""
+    made = QFormLayout()
+    made.setContentsMargins(0, 0, 0, 0)
+    for name, widget in rows:
+        made.addRow(name, widget)
+    return made
+
+
+def group(title: str, widget: QWidget) -> QGroupBox:
+    """A titled frame around a widget."""
+    made = QGroupBox(title)
+    layout = QVBoxLayout(made)
+    layout.addWidget(widget)
+    return made
+
+
+def key_map(keys: Mapping[str, str]) -> QWidget:
+    """What each key does."""
+    inside = QWidget()
+    grid = QGridLayout(inside)
+    grid.setContentsMargins(0, 0, 0, 0)
+    for row, (key, meaning) in enumerate(keys.items()):
+        grid.addWidget(QLabel(f"<b>{key}</b>"), row, 0)
+        grid.addWidget(QLabel(meaning), row, 1)
+    grid.setColumnStretch(1, 1)
+    return inside

@@ -1,0 +1,260 @@
+"""Layers to arrays and back: images, hint maps, masks and clicks, all on one grid. Knows no Qt.
+
+What belongs to what stands in `layer.metadata["wsseg"]`, plain text and numbers only: `id` names an image,
+`of` the image a layer belongs to, `role` is "hints", "mask" or "clicks", `classes` gives ids and names,
+`path` the file an image was read from with its axes as stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wsseg.colours import BACKGROUND_COLOUR
+from wsseg.errors import InputError
+from wsseg.hints import BACKGROUND, Click, Hints
+from wsseg.images import Image, is_image
+
+if TYPE_CHECKING:
+    from napari.layers import Image as ImageLayer
+    from napari.layers import Labels, Layer, Points
+    from napari.utils.colormaps import DirectLabelColormap
+
+KEY = "wsseg"
+
+
+def identity(layer: "Layer") -> str:
+    """What the layers of an image know it by: where it was read from, else napari's own id."""
+    return layer.metadata.get(KEY, {}).get("id") or str(layer.unique_id)
+
+
+def belongs(layer: "Layer", image: "ImageLayer", role: str) -> bool:
+    """Whether a layer plays this role for this image."""
+    own = layer.metadata.get(KEY, {})
+    return own.get("role") == role and own.get("of") == identity(image)
+
+
+def to_image(layer: "ImageLayer") -> Image:
+    """The image of a layer, nothing copied and nothing read that is lazy.
+
+    Of a multiscale layer it is the finest level. The first axis is the channels where its label is "c" or
+    "channel"; any other layer holds one channel, or the three of RGB. Time is an axis like depth.
+
+    Raises:
+        InputError: There are not two or three spatial axes, or the values are no real numbers.
+    """
+    data = layer.data[0] if layer.multiscale else layer.data
+    if np.dtype(data.dtype).kind not in "buif":
+        raise InputError(
+            f"{layer.name}: holds values of type {data.dtype}; integers or real numbers are right."
+        )
+    ndim = len(data.shape) - bool(layer.rgb) - has_channels(layer)
+    if ndim not in (2, 3):
+        raise InputError(
+            f"{layer.name}: has {ndim} axes; 2 or 3 are right. Split it, or name its first axis “c” if that "
+            "holds channels (axis labels, in the layer's metadata)."
+        )
+    where = layer.metadata.get(KEY, {})
+    return Image(
+        data=data if has_channels(layer) else _Channels(data, bool(layer.rgb)),
+        spacing=_spacing(layer, ndim),
+        rgb=bool(layer.rgb),
+        geometry={"affine": np.array(where["affine"])} if "affine" in where else {},
+    )
+
+
+def has_channels(layer: "ImageLayer") -> bool:
+    """Whether the first axis of a layer holds channels."""
+    return str(layer.axis_labels[0]).lower() in ("c", "channel", "channels")
+
+
+class _Channels:
+    """A layer's array seen as (C, *S): a new first axis, or RGB(A) from last to first without alpha.
+
+    Each slice of it is a numpy array, whether the layer's data is numpy, dask or Zarr.
+    """
+
+    def __init__(self, array: Any, rgb: bool) -> None:
+        self._array, self._rgb = array, rgb
+        self.shape = (3, *array.shape[:-1]) if rgb else (1, *array.shape)
+        self.dtype = np.dtype(array.dtype)
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        keys = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in keys:
+            at = keys.index(Ellipsis)
+            missing: list[Any] = [slice(None)] * (self.ndim - len(keys) + 1)
+            keys = (*keys[:at], *missing, *keys[at + 1 :])
+        channel, *space = (*keys, *[slice(None)] * (self.ndim - len(keys)))
+        if self._rgb:
+            return np.moveaxis(np.asarray(self._array[(*space, slice(3))]), -1, 0)[channel]
+        return np.asarray(self._array[tuple(space)])[None][channel]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype=dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+def _spacing(layer: "Layer", ndim: int) -> tuple[float, ...]:
+    """Size of a voxel along each spatial axis, as the layer's transforms together have it."""
+    linear = _to_world(layer)[:-1, :-1]
+    return tuple(float(v) for v in np.linalg.norm(linear, axis=0)[-ndim:])
+
+
+def _to_world(layer: "Layer") -> np.ndarray:
+    """All of a layer's transforms in one homogeneous matrix, data to world."""
+    origin = np.array(layer.data_to_world(np.zeros(layer.ndim)))
+    steps = [np.array(layer.data_to_world(unit)) - origin for unit in np.eye(layer.ndim)]
+    matrix = np.eye(layer.ndim + 1)
+    matrix[:-1, :-1], matrix[:-1, -1] = np.stack(steps, axis=1), origin
+    return matrix
+
+
+def transforms_of(layer: "ImageLayer") -> dict[str, Any]:
+    """Every transform of an image layer, for a layer on the same grid; a channel axis is left out."""
+    if has_channels(layer):
+        return {
+            "affine": _to_world(layer)[1:, 1:],
+            "units": layer.units[1:],
+            "axis_labels": layer.axis_labels[1:],
+        }
+    names = ("affine", "scale", "translate", "rotate", "shear", "units", "axis_labels")
+    return {name: getattr(layer, name) for name in names}
+
+
+def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "Labels":
+    """A Labels layer of zeros on an image's grid: the "hints", or the "mask", which no brush changes."""
+    from napari.layers import Labels
+
+    labels = Labels(
+        np.zeros(to_image(layer).shape, np.uint8),
+        name=f"{layer.name} {role}",
+        colormap=colormap(colours),
+        opacity=0.8 if role == "hints" else 0.5,
+        metadata={KEY: {"role": role, "of": identity(layer)}},
+        **transforms_of(layer),
+    )
+    if role == "mask":
+        labels.editable = False
+    return labels
+
+
+def make_clicks(layer: "ImageLayer", colours: Mapping[int, str], class_id: int) -> "Points":
+    """An empty Points layer on an image's grid; the feature "class" of a point is its class, 0 background."""
+    from napari.layers import Points
+
+    return Points(
+        ndim=to_image(layer).ndim,
+        name=f"{layer.name} clicks",
+        features={"class": np.zeros(0, dtype=object)},
+        feature_defaults={"class": str(class_id)},
+        face_color="class",
+        face_color_cycle={"0": BACKGROUND_COLOUR, **{str(k): v for k, v in colours.items()}},
+        border_color="white",
+        size=6,
+        metadata={KEY: {"role": "clicks", "of": identity(layer)}},
+        **transforms_of(layer),
+    )
+
+
+def colormap(colours: Mapping[int, str]) -> "DirectLabelColormap":
+    """Class colours as napari wants them; 255 is the background hint, a value without a class is white."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    named: dict[int | None, str] = {None: "white", 0: "transparent"}
+    named.update(colours)
+    return DirectLabelColormap(color_dict={**named, BACKGROUND: BACKGROUND_COLOUR})
+
+
+def to_hints(labels: "Labels", clicks: "Points | None", classes: Mapping[int, str]) -> Hints:
+    """What is marked now, copied: later strokes don't change it.
+
+    Raises:
+        InputError: A label is neither a class id nor 255, a point lies outside or names an unknown class.
+    """
+    painted = np.array(labels.data)
+    low, high = int(painted.min(initial=0)), int(painted.max(initial=0))
+    if low < 0 or high > BACKGROUND:
+        raise InputError(
+            f"{labels.name}: holds the label {low if low < 0 else high}; 1 to 254 are classes and 255 is "
+            "background."
+        )
+    return Hints(painted.shape, painted.astype(np.uint8, copy=False), clicks=_clicks(clicks, classes))
+
+
+def _clicks(points: "Points | None", classes: Mapping[int, str]) -> tuple[Click, ...]:
+    if points is None or not len(points.data):
+        return ()
+    if "class" not in points.features:
+        raise InputError(f"{points.name}: its points have no feature “class”; make the layer with “New”.")
+    ids = {**{str(k): k for k in classes}, "0": 0, **{name: k for k, name in classes.items()}}
+    values = [str(value) for value in points.features["class"]]
+    if unknown := sorted(set(values) - set(ids)):
+        raise InputError(
+            f"{points.name}: a point has the class “{unknown[0]}”; an id or name of the table is right."
+        )
+    return tuple(
+        Click(tuple(float(v) for v in position), ids[value])
+        for position, value in zip(points.data, values, strict=True)
+    )
+
+
+def finish_slice(labels: "Labels", point: Sequence[float], displayed: Sequence[int]) -> int:
+    """Make all that is unpainted of the slice on screen background; the layer's own undo takes it back.
+
+    Args:
+        labels: The hints.
+        point: The viewer's point in world coordinates, an entry for each of the layer's axes.
+        displayed: The layer's axes that are on screen.
+
+    Returns:
+        How many voxels became background.
+
+    Raises:
+        InputError: A volume is on screen and not a slice.
+    """
+    if len(displayed) != 2:
+        raise InputError("A slice can be finished in the 2D view; leave the 3D view first.")
+    here = [int(v) for v in np.round(labels.world_to_data(point))]
+    plane = tuple(
+        slice(None) if axis in displayed else min(max(here[axis], 0), n - 1)
+        for axis, n in enumerate(labels.data.shape)
+    )
+    empty = np.asarray(labels.data[plane]) == 0
+    if not empty.any():
+        return 0
+    seed = iter(np.unravel_index(int(empty.argmax()), empty.shape))
+    coordinate = [next(seed) if isinstance(part, slice) else part for part in plane]
+    kept = labels.contiguous, labels.n_edit_dimensions, labels.preserve_labels
+    # of the public ways to paint, undo remembers this one as a mask, not as coordinates: 25 times less memory
+    labels.contiguous, labels.n_edit_dimensions, labels.preserve_labels = False, 2, False
+    try:
+        labels.fill([int(v) for v in coordinate], BACKGROUND)
+    finally:
+        labels.contiguous, labels.n_edit_dimensions, labels.preserve_labels = kept
+    return int(empty.sum())
+
+
+def on_screen(labels: "Labels", point: Sequence[float], displayed: Sequence[int]) -> tuple[slice, ...]:
+    """The part of a layer that is on screen: what the window shows of the slice. Arguments as above."""
+    here = np.round(labels.world_to_data(point))
+    low, high = np.asarray(labels.corner_pixels)
+    box = []
+    for axis, n in enumerate(labels.data.shape):
+        if axis in displayed:
+            start, stop = int(np.clip(low[axis], 0, n)), int(np.clip(high[axis] + 1, 0, n))
+            box.append(slice(start, stop) if stop - start > 1 else slice(0, n))
+        else:
+            at = int(np.clip(here[axis], 0, n - 1))
+            box.append(slice(at, at + 1))
+    return tuple(box)
+
+
+def file_of(layer: "ImageLayer") -> Path | None:
+    """The file or folder that a layer was read from, if it is an image that wsseg knows."""
+    path = layer.metadata.get(KEY, {}).get("path") or layer.source.path
+    return Path(path) if path is not None and is_image(path) else None

@@ -1,0 +1,118 @@
+"""Opens NIfTI, OME-Zarr and DICOM images with their axes as stored, and whole dataset folders."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_plugin.layers import KEY, colormap
+from wsseg.colours import class_colour
+from wsseg.hints import BACKGROUND, Hints
+from wsseg.images import Image, is_image, read_image, stem_of
+
+MOST = 12  # images of a dataset opened at once; a layer each, and napari slows down with many
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
+    """A function that reads this path, or None where it is nothing of ours (npe2's reader contract)."""
+    if not isinstance(path, str):
+        return None
+    if (Path(path) / "images").is_dir() and not is_image(path):
+        return read_dataset
+    return read_file if is_image(path) else None
+
+
+def read_file(path: str) -> list[LayerData]:
+    """One image, axes as stored.
+
+    Raises:
+        InputError: It can't be read.
+    """
+    return [image_layer(read_image(path), Path(path))]
+
+
+def read_dataset(path: str) -> list[LayerData]:
+    """The images of a dataset folder with their hints, the first ones where there are many.
+
+    Raises:
+        InputError: It is no dataset, or a file in it can't be read.
+    """
+    from wsseg.dataset import open_dataset
+
+    dataset = open_dataset(path)
+    classes = dataset.classes
+    found: list[LayerData] = []
+    for index, item in enumerate(dataset.items[:MOST]):
+        image, hints = dataset.read_alone(item)
+        layers = [image_layer(image, item.image), *_hint_layers(image, hints, item.image, classes)]
+        for _, options, _ in layers:
+            options["visible"] = index == 0
+        found += layers
+    if len(dataset.items) > MOST:
+        from napari.utils.notifications import show_info
+
+        show_info(f"Opened the first {MOST} of {len(dataset.items)} images; open others one by one.")
+    return found
+
+
+def image_layer(image: Image, path: Path) -> LayerData:
+    """An image as napari's layer data: RGB last, other channels first, lazy data as dask."""
+    options: dict[str, Any] = {"name": stem_of(path), **_grid(image)}
+    data = image.data
+    if not isinstance(data, np.ndarray):
+        from dask.array import from_array
+
+        data = from_array(data, chunks=data.chunks)
+    if image.rgb:
+        data, options["rgb"] = np.moveaxis(data, 0, -1), True
+    elif image.channels == 1:
+        data = data[0]
+    else:
+        for name, value in (("scale", 1.0), ("units", "pixel"), ("axis_labels", "c")):
+            options[name] = (value, *options[name])
+    options["metadata"] = {KEY: {"id": str(path), "path": str(path), "kind": image.kind}}
+    return data, options, "image"
+
+
+def _hint_layers(image: Image, hints: Hints, path: Path, classes: dict[int, str]) -> list[LayerData]:
+    """Hints of an image; a finished mask becomes a hint map that is full."""
+    layers: list[LayerData] = []
+    colours = {k: class_colour(k) for k in classes}
+    painted = np.zeros(image.shape, np.uint8) if hints.scribbles is None else hints.scribbles.copy()
+    if hints.mask is not None:
+        painted = np.where(hints.mask == 0, BACKGROUND, hints.mask).astype(np.uint8)
+    own = {"of": str(path), "classes": dict(classes)}
+    options = {"opacity": 0.8, **_grid(image)}
+    if painted.any():
+        name = f"{stem_of(path)} hints"
+        metadata = {KEY: {"role": "hints", **own}}
+        layers.append(
+            (
+                painted,
+                {**options, "name": name, "colormap": colormap(colours), "metadata": metadata},
+                "labels",
+            )
+        )
+    if hints.clicks:
+        features = {"class": [str(click.class_id) for click in hints.clicks]}
+        positions = np.array([click.position for click in hints.clicks])
+        extra = {"name": f"{stem_of(path)} clicks", "features": features, "size": 6}
+        layers.append(
+            (positions, {**_grid(image), **extra, "metadata": {KEY: {"role": "clicks", **own}}}, "points")
+        )
+    return layers
+
+
+def _grid(image: Image) -> dict[str, Any]:
+    """Scale, units and names of the spatial axes."""
+    names = "xyz" if image.kind in ("nifti", "dicom") else "zyx"[-image.ndim :]
+    labels = [str(axis["name"]) for axis in image.geometry.get("axes", ())] if image.kind == "zarr" else []
+    unit = "mm" if image.kind in ("nifti", "dicom") else "pixel"
+    units = [str(axis.get("unit", "pixel")) for axis in image.geometry.get("axes", ())] if labels else []
+    return {
+        "scale": image.spacing,
+        "units": tuple(units or [unit] * image.ndim),
+        "axis_labels": tuple(labels or names[: image.ndim]),
+    }

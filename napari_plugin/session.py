@@ -1,0 +1,299 @@
+"""What the worker does: train, and show the mask on the way. Knows neither Qt nor napari.
+
+The main thread hands in plain values (`Job`) and drops wishes into `Wishes` while the work goes on; the work
+yields `Step`, `Preview` and `Note`, between which it can be stopped.
+"""
+
+import time
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wsseg.errors import InputError
+from wsseg.hints import Hints
+from wsseg.images import Image, read_image, write_mask
+from wsseg.steps import Step
+
+if TYPE_CHECKING:
+    from wsseg.model import Model
+    from wsseg.patches import Sample
+
+FIRST = 1.5  # seconds of training before the first preview
+SHARE = 3.0  # training takes at least this many times the time of previews
+REST = 3.0  # and a preview comes at most every so many seconds, but for one where the user has just moved to
+WHOLE = 2.0  # the whole image is previewed if that takes no longer than this; else what is on screen
+WARM_STEPS = 0.5  # a share of the usual steps for a model that goes on
+WARM_RATE = 1e-3  # learning rate then, half of the usual
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What to learn: snapshots, which nobody changes any more.
+
+    Attributes:
+        image: The image; its lazy parts are only read.
+        hints: What was marked when the user pressed the button.
+        classes: Class id to name, those that are marked.
+        name: The image's name, for messages.
+        model: A model to go on from, or None.
+        steps: Optimiser steps; None = as many as suit the hints.
+        seed: Of the run.
+    """
+
+    image: Image
+    hints: Hints
+    classes: Mapping[int, str]
+    name: str
+    model: "Model | None" = None
+    steps: int | None = None
+    seed: int = 0
+
+
+@dataclass
+class Wishes:
+    """What the main thread says to the running work; each change is one atomic operation.
+
+    Attributes:
+        focus: The part of the image on screen, predicted first where the image is big.
+        hints: The newest hints, at most one entry; older ones fall out.
+    """
+
+    focus: tuple[slice, ...] | None = None
+    hints: deque[Hints] = field(default_factory=lambda: deque(maxlen=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A piece of the mask: uint8 values for a region, and the model that made them."""
+
+    region: tuple[slice, ...]
+    mask: np.ndarray
+    model: "Model"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the user; the work goes on."""
+
+    text: str
+
+
+Event = Step | Preview | Note
+
+
+def segment(job: Job, wishes: Wishes) -> Generator[Event, None, "Model"]:
+    """Train on all hints, previewing on the way, and predict the whole image at the end.
+
+    Raises:
+        InputError: The hints or the image are not fit for training.
+    """
+    yield Step("load", 0, 1)
+    from wsseg.fit import default_steps, make_sample, prepare
+    from wsseg.normalise import Normalisation
+    from wsseg.train import TrainConfig
+
+    sample = make_sample(job.image, job.hints, job.classes, Normalisation(), job.name)
+    yield Step("load", 1, 1)
+    config = TrainConfig(steps=job.steps or default_steps([sample]), seed=job.seed)
+    if job.model is not None:
+        steps = job.steps or round(WARM_STEPS * config.steps)
+        config = replace(config, steps=steps, learning_rate=WARM_RATE)
+    trainer = prepare([sample], job.classes, config, init=job.model)
+    pace = _Pace()
+    for step in trainer.steps():
+        yield step
+        pace.trained()
+        if wishes.hints:
+            try:
+                newest = make_sample(job.image, wishes.hints.pop(), job.classes, Normalisation(), job.name)
+                trainer.set_samples([newest])
+            except InputError as error:
+                yield Note(str(error))
+        if pace.due(wishes.focus) and step.index < step.total:
+            model, focus = trainer.model, wishes.focus
+            region = pace.region(job.image.shape, model.config.patch, focus)
+            if region is not None:
+                started = time.monotonic()
+                yield from _preview(model, sample, region, "preview")
+                pace.previewed(focus, time.monotonic() - started)
+    model = trainer.model
+    yield from _predict(model, sample, wishes)
+    return model
+
+
+def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Generator[Event, None, "Model"]:
+    """Predict an image with a model that is there already.
+
+    Raises:
+        InputError: The image is constant, not finite, or has other axes or channels than the model.
+    """
+    yield Step("load", 0, 1)
+    from wsseg.patches import Sample
+    from wsseg.weak import WeakLabels
+
+    check_fits(model, image, name)
+    nothing = np.broadcast_to(np.zeros((), np.float32), image.shape)
+    statistics = model.config.normalisation.measure(image, name)
+    sample = Sample(image, WeakLabels(nothing.astype(np.int64), nothing), statistics, name)
+    yield Step("load", 1, 1)
+    yield from _predict(model, sample, wishes)
+    return model
+
+
+def check_fits(model: "Model", image: Image, name: str) -> None:
+    """Raise an InputError where image and model differ in axes or channels."""
+    encoder = model.config.encoder
+    if (encoder.dims, encoder.channels_in) != (image.ndim, image.channels):
+        raise InputError(
+            f"The model was trained on {encoder.dims}D images with {encoder.channels_in} channels; {name} is "
+            f"{image.ndim}D with {image.channels}. Press New to start without it, or choose another image."
+        )
+
+
+def save_mask(
+    path: Path, mask: np.ndarray, image: Image, source: Path | None, name: str
+) -> Generator[Step, None, None]:
+    """Write a mask with the geometry of the file that its image came from; a large one takes seconds.
+
+    Args:
+        path: Where; the suffix gives the kind of file.
+        mask: Class ids (*S).
+        image: The image as the layer shows it.
+        source: The file of the layer, or None for an image made in memory.
+        name: The layer's name.
+
+    Raises:
+        InputError: The layer shows a NIfTI file in another order of axes, or the disk refuses.
+    """
+    yield Step("save", 0, 1)
+    write_mask(path, mask, image if source is None else _stored(image, source, name))
+    yield Step("save", 1, 1)
+
+
+def _stored(image: Image, source: Path, name: str) -> Image:
+    """The image as its file has it, so that the file's geometry comes back on the mask."""
+    stored = read_image(source)
+    if (stored.shape, stored.channels) == (image.shape, image.channels):
+        middle = (slice(None), *[slice(n // 2, n // 2 + 1) for n in image.shape[:-2]])
+        if np.allclose(np.asarray(stored.data[middle]), np.asarray(image.data[middle]), equal_nan=True):
+            return stored
+    if stored.kind in ("nifti", "dicom"):
+        raise InputError(
+            f"{name}: shows {source.name} in another order of axes or with other values; open the file with "
+            "the reader “wsseg”, or the mask would lose its place in the scanner."
+        )
+    return image
+
+
+def _predict(model: "Model", sample: "Sample", wishes: Wishes) -> Generator[Event, None, None]:
+    """The whole image, each block shown when it is done; what is on screen first where there are several."""
+    whole = tuple(slice(0, n) for n in sample.image.shape)
+    focus = wishes.focus
+    if focus is not None and np.prod(sample.image.shape) > 16 * np.prod(model.config.patch):
+        yield from _preview(model, sample, focus, "preview")
+    yield from _preview(model, sample, whole, "predict")
+
+
+def _preview(
+    model: "Model", sample: "Sample", region: tuple[slice, ...], stage: str
+) -> Generator[Event, None, None]:
+    """Predict a region, with some of its surroundings so that its border is as good as its middle."""
+    from wsseg.predict import Predictor
+
+    sizes, tile = sample.image.shape, model.config.patch
+    margins = [max(t // 4, (t - r.stop + r.start + 1) // 2) for r, t in zip(region, tile, strict=True)]
+    low = [max(0, r.start - m) for r, m in zip(region, margins, strict=True)]
+    high = [min(n, r.stop + m) for r, m, n in zip(region, margins, sizes, strict=True)]
+    wider = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    image = replace(sample.image, data=_Window(sample.image.data, wider))
+    done = _Blocks(image.shape)
+    predictor = Predictor(model, overlap=0.5 if stage == "predict" else 0.25)
+    steps = predictor.steps(image, into=done, statistics=sample.statistics, name=sample.name)
+    for step in steps:
+        yield replace(step, stage=stage)
+        yield from done.take(region, low, model)
+    yield from done.take(region, low, model)
+
+
+class _Window:
+    """A part of an image (C, *S), read no earlier than it is sliced."""
+
+    def __init__(self, data: Any, part: Sequence[slice]) -> None:
+        self._data, self._part = data, part
+        self.shape = (data.shape[0], *(p.stop - p.start for p in part))
+        self.dtype = data.dtype
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        channels, *space = key
+        moved = []
+        for wanted, part in zip(space, self._part, strict=True):
+            start, stop, step = wanted.indices(part.stop - part.start)
+            moved.append(slice(part.start + start, part.start + stop, step))
+        return np.asarray(self._data[(channels, *moved)])
+
+
+class _Blocks:
+    """What the predictor writes its blocks to; they are handed on as they come."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self._blocks: list[tuple[tuple[slice, ...], np.ndarray]] = []
+
+    def __setitem__(self, block: tuple[slice, ...], mask: np.ndarray) -> None:
+        self._blocks.append((block, mask))
+
+    def take(self, region: Sequence[slice], origin: Sequence[int], model: "Model") -> Generator[Preview]:
+        """The blocks since the last call, clipped to the region, in the whole image's coordinates."""
+        for block, mask in self._blocks:
+            there, here = [], []
+            for b, o, r in zip(block, origin, region, strict=True):
+                start, stop = max(b.start + o, r.start), min(b.stop + o, r.stop)
+                there.append(slice(start, stop))
+                here.append(slice(start - o - b.start, stop - o - b.start))
+            if all(t.stop > t.start for t in there):
+                yield Preview(tuple(there), mask[tuple(here)].astype(np.uint8), model)
+        self._blocks = []
+
+
+class _Pace:
+    """When to preview, and how much: training must not starve, and the user should not wait."""
+
+    def __init__(self) -> None:
+        self.started = self.last_end = time.monotonic()
+        self.last: float | None = None  # seconds the last preview took
+        self.focus: tuple[slice, ...] | None = None
+        self.steps = 0
+        self.step_seconds = 0.0
+        self._before = self.started
+
+    def trained(self) -> None:
+        """A training step is done."""
+        now = time.monotonic()
+        self.step_seconds = now - max(self._before, self.last_end)
+        self._before, self.steps = now, self.steps + 1
+
+    def previewed(self, focus: tuple[slice, ...] | None, seconds: float) -> None:
+        """A preview is done."""
+        self.last_end, self.last, self.focus = time.monotonic(), seconds, focus
+
+    def due(self, focus: tuple[slice, ...] | None) -> bool:
+        """Whether it is time for a preview."""
+        now = time.monotonic()
+        if self.last is None:
+            return now - self.started >= FIRST and self.steps >= 3
+        moved = focus != self.focus
+        return now - self.last_end >= max(1.0 if moved else REST, SHARE * self.last)
+
+    def region(
+        self, shape: Sequence[int], tile: Sequence[int], focus: tuple[slice, ...] | None
+    ) -> tuple[slice, ...] | None:
+        """What to preview: the whole image if that is quick, else what is on screen; None if nothing is."""
+        tiles = np.prod([max(1, np.ceil((n - t) / (0.75 * t)) + 1) for n, t in zip(shape, tile, strict=True)])
+        # a step is forward and backward, student and teacher, of a batch: much more than one tile forward
+        if tiles * self.step_seconds / 5 <= WHOLE:
+            return tuple(slice(0, n) for n in shape)
+        return focus

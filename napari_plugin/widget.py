@@ -1,0 +1,323 @@
+"""The dock widget: it shows the controller's state and calls it, nothing more."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, cast
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_plugin.classlist import ClassList
+from napari_plugin.controller import Controller
+from napari_plugin.curve import Curve
+from napari_plugin.forms import button, fill, form, group, key_map, row
+from napari_plugin.worker import sentence, start
+from wsseg.errors import InputError
+
+if TYPE_CHECKING:
+    from napari.layers import Layer, Points
+    from napari.viewer import Viewer
+
+KEYS = {
+    "N": "next class",
+    "Q": "background brush",
+    "U": "unpainted of this slice is background",
+    "G": "go: Segment or Stop",
+    "H": "hide or show the mask",
+}
+
+
+class SegmentWidget(QScrollArea):
+    """Hints in, mask out: one column from the image at the top to the files at the bottom."""
+
+    def __init__(self, napari_viewer: "Viewer") -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.controller = Controller(napari_viewer.layers)
+        self.worker: Any = None
+        self.setWidgetResizable(True)
+        self.setMinimumWidth(290)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self._build()
+        self._listen()
+        # the first import of torch takes many seconds; by the time that hints are painted it is done
+        Thread(target=import_module, args=("wsseg.fit",), daemon=True).start()
+        self._list_layers()
+
+    # what is on it
+
+    def _build(self) -> None:
+        self.images, self.hints, self.clicks = QComboBox(), QComboBox(), QComboBox()
+        for box in (self.images, self.hints, self.clicks):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
+        self.classes, self.curve = ClassList(), Curve()
+        self.go, self.stop_button = QPushButton("Segment"), QPushButton("Stop")
+        self.go.setToolTip("Learn from all hints and predict. Pressed again, it goes on from there.")
+        self.steps = QSpinBox()
+        self.steps.setRange(0, 100_000)
+        self.steps.setSingleStep(100)
+        self.steps.setSpecialValueText("auto")
+        self.steps.setToolTip("Training steps; auto suits the amount of hints.")
+        self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(8)
+        for label in (self.status, self.message):
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.message.setObjectName("message")
+
+        column = QVBoxLayout()
+        column.addLayout(
+            form(
+                ("Image", self.images),
+                ("Hints", row(self.hints, button("New", self.new_hints), stretch=0)),
+                ("Clicks", row(self.clicks, button("New", self.new_clicks), stretch=0)),
+            )
+        )
+        column.addWidget(group("Classes", self.classes))
+        column.addLayout(row(self.go, self.stop_button, stretch=0))
+        column.addLayout(form(("Steps", self.steps)))
+        for widget in (self.bar, self.curve, self.status, self.message):
+            column.addWidget(widget)
+        column.addWidget(group("Keys", key_map(KEYS)))
+        files = QGridLayout()
+        buttons = {
+            "Save mask …": self.ask_save_mask,
+            "Apply model": lambda: self.begin(self.controller.apply),
+            "Open model …": self.ask_open_model,
+            "Save model …": self.ask_save_model,
+            "Forget model": lambda: self.try_to(self.controller.forget_model),
+        }
+        for index, (text, action) in enumerate(buttons.items()):
+            files.addWidget(button(text, action), index // 2, index % 2)
+        column.addLayout(files)
+        column.addStretch()
+        inside = QWidget()
+        inside.setLayout(column)
+        self.setWidget(inside)
+
+    def _listen(self) -> None:
+        layers, c = self.viewer.layers, self.controller
+        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
+            event.connect(self._list_layers)
+        self.images.activated.connect(lambda: self.choose_image(self.images.currentData()))
+        self.hints.activated.connect(lambda: self.try_to(c.choose_hints, self.hints.currentData()))
+        self.clicks.activated.connect(lambda: setattr(c, "clicks", self.clicks.currentData()))
+        self.classes.selected.connect(self.paint_with)
+        self.classes.added.connect(lambda: self.try_to(c.add_class))
+        self.classes.removed.connect(lambda k: self.try_to(c.remove_class, k))
+        self.classes.renamed.connect(lambda k, name: self.try_to(c.rename_class, k, name))
+        self.classes.recoloured.connect(lambda k, colour: self.try_to(c.recolour_class, k, colour))
+        self.go.clicked.connect(self.segment)
+        self.stop_button.clicked.connect(self.stop)
+        actions = [self.next_class, lambda: self.paint_with(255), self.finish_slice, self.go_or_stop]
+        for key, action in zip(KEYS, [*actions, lambda: self.try_to(c.toggle_mask)], strict=True):
+            self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
+        self.timer = QTimer(self)
+        self.timer.timeout.connect(self._tick)
+        cast(QApplication, QApplication.instance()).aboutToQuit.connect(self.stop)
+
+    # what the user does
+
+    def choose_image(self, layer: "Layer | None") -> None:
+        """Work on another image; what runs on the old one is stopped."""
+        if self.worker is not None:
+            self.stop()
+            self.controller.drop()
+        if self.try_to(self.controller.choose_image, layer):
+            self._turn()
+
+    def new_hints(self) -> None:
+        """Add a hints layer and start to paint."""
+        if self.try_to(self.controller.new_hints):
+            self._paint()
+
+    def new_clicks(self) -> None:
+        """Add a points layer and start to click."""
+        if self.try_to(self.controller.new_clicks):
+            self.viewer.layers.selection.active = self.controller.clicks
+            cast("Points", self.controller.clicks).mode = "add"
+
+    def paint_with(self, class_id: int) -> None:
+        """Take the brush of this class, 255 for background."""
+        if self.try_to(self.controller.select, class_id):
+            self._paint()
+
+    def next_class(self) -> None:
+        """Take the brush of the next class."""
+        if self.try_to(self.controller.select_next):
+            self._paint()
+
+    def finish_slice(self) -> None:
+        """What is unpainted of this slice is background."""
+        self.try_to(lambda: self.controller.finish_slice(*self._view()))
+
+    def segment(self) -> None:
+        """Train on all hints."""
+        self.begin(lambda: self.controller.segment(self.steps.value() or None))
+
+    def go_or_stop(self) -> None:
+        """One key for both buttons."""
+        if self.worker is None:
+            self.segment()
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Ask the work to end after the step it is at; what is there stays."""
+        if self.worker is not None:
+            self.worker.quit()
+            self.stop_button.setEnabled(False)
+            self.status.setText("Stopping …")
+
+    def ask_save_mask(self) -> None:
+        """Save the mask where the user says."""
+        if not self.try_to(self.controller.mask_path):
+            return
+        name, _ = QFileDialog.getSaveFileName(self, "Save mask", str(self.controller.mask_path()))
+        if name:
+            self.begin(lambda: self.controller.save_mask(Path(name)))
+
+    def ask_save_model(self) -> None:
+        """Save the model where the user says."""
+        name, _ = QFileDialog.getSaveFileName(self, "Save model (a folder)", "model")
+        if name:
+            self.try_to(self.controller.save_model, Path(name))
+
+    def ask_open_model(self) -> None:
+        """Open the model that the user names."""
+        name = QFileDialog.getExistingDirectory(self, "Open model (a folder)")
+        if name:
+            self.try_to(self.controller.open_model, Path(name))
+
+    # how it is done
+
+    def try_to(self, action: Callable[..., Any], *arguments: Any) -> bool:
+        """Call the controller; show an InputError as its sentence. Says whether it went well."""
+        self.controller.message = ""
+        try:
+            action(*arguments)
+        except InputError as error:
+            self.controller.message = str(error)
+            return False
+        finally:
+            self._list_layers()
+        return True
+
+    def begin(self, make: Callable[[], Any]) -> None:
+        """Start the work that the controller makes, unless some is under way."""
+        if self.worker is not None:
+            return
+        made: list[Any] = []
+        if not self.try_to(lambda: made.append(make())):
+            return
+        c, generation = self.controller, self.controller.generation
+        self.worker = start(
+            made[0],
+            event=lambda event: c.take(event, generation),
+            result=lambda model: c.keep(model, generation),
+            error=lambda error: self._show_error(error, generation),
+            finished=lambda: self._finished(generation),
+        )
+        self.timer.start(100)
+        self._show()
+
+    def _finished(self, generation: int) -> None:
+        stopped = self.worker is not None and self.worker.abort_requested
+        self.worker = None  # or its model would stay in memory
+        self.timer.stop()
+        words = "Stopped; what is there is kept." if stopped else ("" if self.controller.message else "Done.")
+        self.controller.end(generation)
+        self._show()
+        self.status.setText(words)
+
+    def _show_error(self, error: BaseException, generation: int) -> None:
+        words = sentence(error)
+        if generation == self.controller.generation:
+            self.controller.message = words
+
+    def _turn(self) -> None:
+        """Show a volume stored x first, as NIfTI is, in axial slices with the nose up; its data stay as they are."""
+        image, dims = self.controller.image, self.viewer.dims
+        if image is None or tuple(image.axis_labels) != ("x", "y", "z"):
+            return
+        if dims.ndim == 3 and tuple(dims.order) == (0, 1, 2):
+            dims.order = (2, 1, 0)
+            self.viewer.scene.camera.orientation2d = ("up", "right")
+            self.viewer.reset_view()
+
+    def _tick(self) -> None:
+        self.controller.tick(*self._view())
+        self._show()
+
+    def _view(self) -> tuple[list[float], list[int]]:
+        """The viewer's point and displayed axes, as a layer of the image's grid counts axes."""
+        dims, image = self.viewer.dims, self.controller.image
+        layer = self.controller.hints if self.controller.hints is not None else image
+        ndim = dims.ndim if layer is None else layer.ndim
+        before = dims.ndim - ndim
+        return list(dims.point[before:]), [axis - before for axis in dims.displayed if axis >= before]
+
+    def _paint(self) -> None:
+        hints = self.controller.hints
+        if hints is not None:
+            self.viewer.layers.selection.active = hints
+            hints.mode = "paint"
+
+    def _list_layers(self, event: Any = None) -> None:
+        c, layers = self.controller, list(self.viewer.layers)
+        if event is not None and event.type == "inserted":
+            event.value.events.name.connect(self._list_layers)
+        kinds = {name: [layer for layer in layers if type(layer).__name__ == name] for name in _SHOWN}
+        if c.image is not None and c.image not in layers:
+            self.choose_image(None)
+        if c.image is None and kinds["Image"]:
+            try:
+                c.choose_image(kinds["Image"][-1])
+                self._turn()
+            except InputError as error:
+                c.message = str(error)
+        c.hints = c.hints if c.hints in layers else None
+        c.clicks = c.clicks if c.clicks in layers else None
+        labels = [layer for layer in kinds["Labels"] if layer.editable]
+        fill(self.images, kinds["Image"], c.image, None)
+        fill(self.hints, labels, c.hints, "none yet")
+        fill(self.clicks, kinds["Points"], c.clicks, "none")
+        self._show()
+
+    def _show(self) -> None:
+        c, run = self.controller, self.controller.run
+        if not self.classes.rows.hasFocus() or run is None:
+            self.classes.show_classes(c.classes, c.colours, c.selected)
+        busy = self.worker is not None
+        self.go.setEnabled(not busy)
+        self.stop_button.setEnabled(busy and not self.worker.abort_requested)
+        self.go.setText("Segment" if c.model is None else "Segment on")
+        share = run.share() if run is not None else 0
+        self.bar.setRange(0, 0 if share is None else 1000)
+        self.bar.setValue(round(1000 * (share or 0)))
+        total = run.trained.total if run is not None and run.trained is not None else 0
+        self.curve.show_losses(c.losses, total)
+        if run is not None and not (busy and self.worker.abort_requested):
+            self.status.setText(run.words())
+        self.message.setText(c.message)
+        self.message.setVisible(bool(c.message))
+
+
+_SHOWN = ("Image", "Labels", "Points")
