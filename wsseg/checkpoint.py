@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from wsseg.atomic import write_beside
 from wsseg.errors import InputError
+from wsseg.model import save_tensors
 
 if TYPE_CHECKING:
     from wsseg.train import Trainer
@@ -33,7 +34,9 @@ def save_checkpoint(
         tensors |= {f"optimiser.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
     with write_beside(folder) as fresh:
         fresh.mkdir()
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / "state.safetensors")
+        save_tensors(
+            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / "state.safetensors"
+        )
         state_json = {"format": 1, "key": key, "done": trainer.done, "losses": losses, "quality": quality}
         (fresh / "state.json").write_text(json.dumps(state_json), encoding="utf-8")
 
@@ -51,14 +54,19 @@ def load_checkpoint(folder: Path, trainer: "Trainer", key: str) -> tuple[list[fl
         raise InputError(f"{folder} is damaged ({error}); start again with --overwrite.") from error
     if values["key"] != key:
         raise InputError(
-            f"{folder} belongs to a run with other data or options; resume with the same ones, or start again "
-            "with --overwrite."
+            f"{folder} belongs to a run with other data or options; resume with the same ones, or start "
+            "again with --overwrite."
         )
     trainer.net.load_state_dict(_part(tensors, "net."))
     trainer.teacher.load_state_dict(_part(tensors, "teacher."))
     state: dict[int, dict[str, torch.Tensor]] = {}
+    parameters = list(trainer.net.parameters())
     for name, tensor in _part(tensors, "optimiser.").items():
         index, entry = name.split(".", 1)
+        like = parameters[int(index)]
+        if tensor.shape == like.shape:
+            # A file holds contiguous tensors; the fused optimiser wants the parameter's memory layout.
+            tensor = torch.empty_like(like).copy_(tensor)
         state.setdefault(int(index), {})[entry] = tensor
     trainer.optimiser.load_state_dict(trainer.optimiser.state_dict() | {"state": state})
     trainer.done = values["done"]
