@@ -1,0 +1,324 @@
+"""Prediction of many images: what is done is skipped, and one bad image does not stop the others."""
+
+import csv
+import errno
+import hashlib
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from wsseg.atomic import write_beside
+from wsseg.errors import InputError
+from wsseg.images import (
+    Image,
+    check_values,
+    mask_path,
+    mask_writer,
+    peek_image,
+    probabilities_path,
+    read_image,
+    write_mask,
+    write_probabilities,
+)
+from wsseg.memory import is_out_of_memory, tile_advice
+from wsseg.model import Model, ModelConfig
+from wsseg.predict import Prediction, Predictor
+from wsseg.steps import Step
+
+RECORD = "predict.json"  # which model made the masks of a folder, and from which images
+UNCERTAINTY = "uncertainty.csv"
+SPACING_RATIO = 1.25  # voxels more unlike those of the training than this are worth a warning
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What became of a batch of images.
+
+    Attributes:
+        done: Stems predicted now.
+        skipped: Stems whose results were there already.
+        failed: Stem to the sentence that says why there is no mask.
+        warnings: Sentences on images that were predicted all the same.
+        uncertainty: Stem to mean uncertainty (0 to 1) of these images, least certain first.
+    """
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    uncertainty: dict[str, float] = field(default_factory=dict)
+
+
+def open_out(
+    out: Path, model: Model, images: Mapping[str, Path], *, resume: bool = False, overwrite: bool = False
+) -> None:
+    """Check that masks of these images may go into `out`, and note there which model makes them.
+
+    A folder that this model began is gone on with; its masks are kept. Any other folder that is not empty
+    needs the caller's word.
+
+    Args:
+        out: Made where it is missing.
+        model: What predicts.
+        images: Stem to path.
+        resume: Keep what is in a folder without a record.
+        overwrite: Predict again what is there.
+
+    Raises:
+        InputError: The folder holds something else, masks of another model or of other images with the same
+            names, or the images themselves.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; --out names a folder.")
+    for path in images.values():
+        if path.resolve().parent == out.resolve():
+            raise InputError(
+                f"{out}: holds the image {path.name} itself; choose another folder for the masks."
+            )
+    sources = {stem: str(path.resolve()) for stem, path in images.items()}
+    digest = model_digest(model)
+    record = out / RECORD
+    if record.is_file() and not overwrite:
+        old = _read_record(record)
+        if old["model"] != digest:
+            raise InputError(
+                f"{out}: holds masks of another model; choose another folder, or predict all again with "
+                "--overwrite."
+            )
+        for stem in sources:
+            if old["images"].get(stem, sources[stem]) != sources[stem]:
+                raise InputError(
+                    f"{out}: the mask “{stem}” there is that of {old['images'][stem]}, not of "
+                    f"{sources[stem]}; choose another folder, or predict it again with --overwrite."
+                )
+        sources = old["images"] | sources
+    elif out.is_dir() and any(out.iterdir()) and not (resume or overwrite):
+        raise InputError(
+            f"{out}: is not empty; choose a new folder, or add --resume to keep what is there and go on, or "
+            "--overwrite to predict again."
+        )
+    with write_beside(record) as fresh:
+        content = {"format": 1, "model": digest, "images": sources}
+        fresh.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write for each image.
+
+    Attributes:
+        probabilities: out/probabilities/<stem>, beside the mask.
+        instances: out/instances/<stem>, the connected objects; see `label_instances`.
+        overwrite: Predict again what is there.
+        channel_axis: Which stored axis is the channels, for files that do not say so.
+    """
+
+    probabilities: bool = False
+    instances: bool = False
+    overwrite: bool = False
+    channel_axis: int | None = None
+
+
+def predict_images(
+    predictor: Predictor, images: Mapping[str, Path], out: Path, wanted: Wanted = Wanted()
+) -> Generator[Step, None, Outcome]:
+    """Predict images one by one into a folder, one Step a tile.
+
+    Results are in each image's kind of file. The mask, out/<stem>, comes last, so an image with a mask is
+    done. out/uncertainty.csv is kept up to date.
+
+    Args:
+        predictor: Model, device and tile.
+        images: Stem to path.
+        out: The folder; see `open_out`.
+        wanted: What to write.
+
+    Raises:
+        InputError: What would stop every other image as well: a full disk, a tile too large for the memory.
+            Other problems are in the outcome, a sentence for each image.
+    """
+    outcome = Outcome()
+    known = _read_uncertainty(out / UNCERTAINTY)
+    jobs = _plan(predictor, images, out, wanted, outcome)
+    before, total = 0, sum(job.tiles for job in jobs)
+    for job in jobs:
+        try:
+            for step in _one(predictor, job, out, known, wanted):
+                yield Step("predict", before + step.index, total, info={"file": job.path.name})
+        except InputError as error:
+            if _stops_all(error):
+                raise
+            outcome.failed[job.stem] = str(error)
+        else:
+            outcome.done.append(job.stem)
+        before += job.tiles
+        outcome.warnings += job.warnings
+    outcome.uncertainty = _sorted({stem: known[stem] for stem in images if stem in known})
+    return outcome
+
+
+def label_instances(mask: np.ndarray) -> np.ndarray:
+    """Number the connected objects of a mask: voxels of one class that touch by their faces are one object.
+
+    Args:
+        mask: Class ids (*S), 0 = background.
+
+    Returns:
+        int32 (*S), objects 1, 2, …; 0 = background. The class of an object is what the mask says there.
+    """
+    from skimage.measure import label  # slow to import, and few need it
+
+    return label(mask, background=0, connectivity=1)
+
+
+def fitted_to(image: Image, config: ModelConfig, name: str) -> tuple[Image, list[str]]:
+    """The image as the model wants it, with warnings; grey is repeated for a model of colour images.
+
+    Raises:
+        InputError: The model was trained on another number of axes or channels.
+    """
+    encoder = config.encoder
+    if image.ndim != encoder.dims:
+        raise InputError(
+            f"{name}: has {image.ndim} spatial axes, but the model was trained on images with "
+            f"{encoder.dims}; use a model trained on such images."
+        )
+    warnings = []
+    ratios = [max(a / b, b / a) for a, b in zip(image.spacing, config.spacing, strict=True)]
+    if max(ratios) > SPACING_RATIO:
+        own, trained = (", ".join(f"{s:.3g}" for s in spacing) for spacing in (image.spacing, config.spacing))
+        warnings.append(
+            f"{name}: has a voxel spacing of {own}, the model was trained at {trained}; expect a worse "
+            "mask, or resample the image."
+        )
+    if image.channels != encoder.channels_in:
+        if not (config.rgb and image.channels == 1):
+            raise InputError(
+                f"{name}: has {_channels(image.channels, image.rgb)}, but the model was trained on "
+                f"{_channels(encoder.channels_in, config.rgb)}; convert the image, or use another model."
+            )
+        grey = np.asarray(image.data)
+        image = replace(image, data=np.broadcast_to(grey, (3, *grey.shape[1:])), rgb=True)
+    return image, warnings
+
+
+def model_digest(model: Model) -> str:
+    """A short code for a model's weights and classes, to tell whether masks are its own."""
+    digest = hashlib.sha256(json.dumps({str(k): v for k, v in model.config.classes.items()}).encode())
+    for name, tensor in sorted(model.net.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image to predict, where its results go, and how many tiles it takes."""
+
+    stem: str
+    path: Path
+    mask: Path
+    probabilities: Path | None
+    instances: Path | None
+    tiles: int
+    warnings: list[str]
+
+
+def _plan(
+    predictor: Predictor, images: Mapping[str, Path], out: Path, wanted: Wanted, outcome: Outcome
+) -> list[_Job]:
+    """The images that are to be predicted; those done and those broken go into the outcome."""
+    jobs = []
+    for stem, path in images.items():
+        try:
+            image, warnings = fitted_to(peek_image(path, wanted.channel_axis), predictor.config, str(path))
+        except InputError as error:
+            outcome.failed[stem] = str(error)
+            continue
+        mask = mask_path(out, stem, image)
+        beside = probabilities_path(out / "probabilities", stem, image) if wanted.probabilities else None
+        objects = mask_path(out / "instances", stem, image) if wanted.instances else None
+        if not wanted.overwrite and all(file.exists() for file in (mask, beside, objects) if file):
+            outcome.skipped.append(stem)
+            continue
+        tiles = predictor.count_tiles(image.shape)
+        jobs.append(_Job(stem, path, mask, beside, objects, tiles, warnings))
+    return jobs
+
+
+def _one(
+    predictor: Predictor, job: _Job, out: Path, known: dict[str, float], wanted: Wanted
+) -> Generator[Step, None, None]:
+    try:
+        image = read_image(job.path, wanted.channel_axis)
+        check_values(image)
+        ready, _ = fitted_to(image, predictor.config, str(job.path))
+    except MemoryError as error:
+        raise InputError(
+            f"{job.path}: does not fit into memory; save it as OME-Zarr, which is read piece by piece."
+        ) from error
+    with mask_writer(job.mask, image) as mask:
+        prediction = yield from _predict(predictor, ready, job.path, mask, keep=wanted.probabilities)
+        if job.probabilities and prediction.probabilities is not None:
+            write_probabilities(job.probabilities, prediction.probabilities, image)
+        if job.instances:
+            write_mask(job.instances, label_instances(np.asarray(mask[...])), image)
+        known[job.stem] = prediction.uncertainty
+        _write_uncertainty(out / UNCERTAINTY, known)
+
+
+def _predict(
+    predictor: Predictor, image: Image, path: Path, mask: np.ndarray, *, keep: bool
+) -> Generator[Step, None, Prediction]:
+    try:
+        return (yield from predictor.steps(image, keep_probabilities=keep, into=mask, name=str(path)))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise tile_advice(str(path), predictor.tile, predictor.config.encoder.divisor) from error
+
+
+def _stops_all(error: InputError) -> bool:
+    """Whether every further image would fail in the same way."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno in _DISK_FULL
+    return isinstance(cause, RuntimeError) and is_out_of_memory(cause)
+
+
+def _channels(count: int, rgb: bool) -> str:
+    return f"{count} channel{'s' if count != 1 else ''}{' (colour)' if rgb else ''}"
+
+
+def _sorted(uncertainty: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(uncertainty.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _write_uncertainty(path: Path, uncertainty: Mapping[str, float]) -> None:
+    with write_beside(path) as fresh, open(fresh, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["stem", "uncertainty"])
+        writer.writerows([stem, f"{value:.6f}"] for stem, value in _sorted(uncertainty).items())
+
+
+def _read_uncertainty(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            return {row["stem"]: float(row["uncertainty"]) for row in csv.DictReader(handle)}
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: is no table of stem and uncertainty ({error}); remove it.") from error
+
+
+def _read_record(path: Path) -> dict:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] == 1 and isinstance(record["images"], dict) and record["model"]:
+            return record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: can't be read ({error}); use --overwrite, or another folder.") from error
+    raise InputError(f"{path}: was written by another version; use --overwrite, or another folder.")
