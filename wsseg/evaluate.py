@@ -1,0 +1,131 @@
+"""Two folders of masks -> one report: predictions against the truth."""
+
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsseg.errors import InputError
+from wsseg.formats.labels import count_values
+from wsseg.images import list_images, peek_image, read_labels
+from wsseg.instances import THRESHOLDS, Matches, match_objects
+from wsseg.metrics import ABSENT, Scores, score_masks
+from wsseg.steps import Step
+
+NAMES = ("dice", "iou", "hd95", "surface_dice")
+
+
+def evaluate_folder(
+    pred_dir: Path | str, truth_dir: Path | str, *, instances: bool = False, tolerance: float = 1.0
+) -> Generator[Step, None, dict[str, Any]]:
+    """Measure every mask of a folder against the true one of the same stem.
+
+    Args:
+        pred_dir: Folder of masks, 0 = background.
+        truth_dir: Folder of true masks; the spacing is taken from here.
+        instances: The masks are instance maps, each value an object: all objects together count as class 1,
+            and they are matched as well.
+        tolerance: For the surface Dice, the distance that is still right, in the files' unit.
+
+    Yields:
+        A `Step` an image.
+
+    Returns:
+        The report, ready for JSON. "classes": for each class id (as text) the mean of "dice", "iou", "hd95"
+        and "surface_dice" over the images, and "n", the images averaged; None where no image has the class
+        (distances). A class of any image counts in all: absent from both masks it scores 1 in overlap and is
+        left out of distances, absent from one 0 and the image's diagonal. "mean": over the classes.
+        "instances" (if asked for): "mean_iou" over all true objects, "ap" and, by threshold, "f1",
+        "precision" and "recall", each the mean over images (see `wsseg.instances`); "n", the true objects.
+        "images": for each stem its own "classes", "mean" and "instances". "unmatched": the stems of masks in
+        `pred_dir` that have no truth.
+
+    Raises:
+        InputError: A folder holds no masks, a true mask has no predicted one, or two differ in shape.
+    """
+    predictions, truths = _masks(pred_dir), _masks(truth_dir)
+    for stem, path in truths.items():
+        if stem not in predictions:
+            raise InputError(
+                f"{Path(pred_dir)}: has no mask “{stem}” for {path}; predict it, or take its truth out."
+            )
+    scores: dict[str, dict[int, Scores]] = {}
+    matches: dict[str, Matches] = {}
+    for index, (stem, path) in enumerate(truths.items(), 1):
+        like = peek_image(path)
+        truth = read_labels(path)
+        predicted = read_labels(predictions[stem], like)
+        for labels, where in ((truth, path), (predicted, predictions[stem])):
+            if labels.min(initial=0) < 0:
+                raise InputError(f"{where}: holds values below 0; 0 is background, classes are from 1 on.")
+        if instances:
+            matches[stem] = match_objects(predicted, truth)
+            predicted, truth = predicted != 0, truth != 0
+        classes = _classes(truth) | _classes(predicted)
+        scores[stem] = score_masks(predicted, truth, sorted(classes), like.spacing, tolerance)
+        yield Step("evaluate", index, len(truths), info={"image": stem})
+    unmatched = sorted(set(predictions) - set(truths))
+    return {**_report(scores, matches), "unmatched": unmatched}
+
+
+def _masks(folder: Path | str) -> dict[str, Path]:
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; the folder of masks is right.")
+    masks = list_images(folder)
+    if not masks:
+        raise InputError(f"{folder}: holds no masks; NIfTI, TIFF, PNG or OME-Zarr are right.")
+    return masks
+
+
+def _classes(labels: np.ndarray) -> set[int]:
+    if labels.dtype == bool:
+        return {1} if labels.any() else set()
+    return set(count_values(labels)) - {0}
+
+
+def _report(scores: Mapping[str, Mapping[int, Scores]], matches: Mapping[str, Matches]) -> dict[str, Any]:
+    # instances have one class by definition, also in a folder without a single object
+    classes = [1] if matches else sorted({k for found in scores.values() for k in found})
+    every = {stem: {k: found.get(k, ABSENT) for k in classes} for stem, found in scores.items()}
+    report = _of_classes({k: [found[k] for found in every.values()] for k in classes})
+    if matches:
+        report["instances"] = _of_objects(matches.values())
+    report["images"] = {}
+    for stem, found in every.items():
+        own = _of_classes({k: [score] for k, score in found.items()})
+        if matches:
+            own["instances"] = _of_objects([matches[stem]])
+        report["images"][stem] = own
+    return report
+
+
+def _of_classes(scores: Mapping[int, list[Scores]]) -> dict[str, Any]:
+    """ "classes" and "mean" of the scores by class."""
+    classes = {
+        str(k): {**{name: _mean(getattr(s, name) for s in found) for name in NAMES}, "n": len(found)}
+        for k, found in scores.items()
+    }
+    return {
+        "classes": classes,
+        "mean": {name: _mean(values[name] for values in classes.values()) for name in NAMES},
+    }
+
+
+def _of_objects(matches: Iterable[Matches]) -> dict[str, Any]:
+    matches = list(matches)
+    each = [match.scores() for match in matches]
+    iou = np.concatenate([match.iou for match in matches])
+    report: dict[str, Any] = {
+        "mean_iou": float(iou.mean()) if len(iou) else None,
+        "ap": _mean(values["ap"] for values in each),
+    }
+    for name in ("f1", "precision", "recall"):
+        report[name] = {f"{t:g}": _mean(values[name][f"{t:g}"] for values in each) for t in THRESHOLDS}
+    return {**report, "n": len(iou)}
+
+
+def _mean(values: Iterable[Any]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
