@@ -31,6 +31,17 @@ def test_import_of_the_package_loads_nothing_heavy():
     assert loaded_after("import wsseg") & HEAVY == set()
 
 
+def test_the_command_line_answers_before_anything_heavy_is_loaded():
+    assert (
+        loaded_after(
+            "from typer.testing import CliRunner\nfrom wsseg.cli import app\n"
+            "CliRunner().invoke(app, ['fit', '--help'])"
+        )
+        & HEAVY
+        == set()
+    )
+
+
 def test_the_probe_sees_what_is_loaded():
     assert "wave" in loaded_after("import wave")
     assert "wave" not in loaded_after("import wsseg")
