@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_plugin.classtable import ClassTable
 from napari_plugin.layers import (
     KEY,
     belongs,
@@ -28,10 +29,10 @@ from napari_plugin.session import (
     Wishes,
     apply_model,
     check_fits,
+    read_model,
     save_mask,
     segment,
 )
-from wsseg.colours import class_colour
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND
 from wsseg.images import mask_path, peek_image, stem_of
@@ -55,11 +56,11 @@ class Controller:
 
     Attributes:
         image, hints, clicks: The layers at work, or None.
-        classes: Class id to name.
-        colours: Class id to "#RRGGBB".
+        table: The classes.
         selected: The class that the brush paints, 255 for background.
         model: The newest model, or None.
         run: What runs now, or None.
+        losses: The training loss after each step of the newest training.
         generation: Grows with each run; what an older one still sends is dropped.
         message: The last thing worth telling.
     """
@@ -69,12 +70,11 @@ class Controller:
         self.image: ImageLayer | None = None
         self.hints: Labels | None = None
         self.clicks: Points | None = None
-        self.classes: dict[int, str] = {1: "class 1"}
-        self.colours: dict[int, str] = {1: class_colour(1)}
+        self.table = ClassTable()
         self.selected = 1
         self.model: Model | None = None
         self.run: Run | None = None
-        self.last_losses: list[float] = []
+        self.losses: list[float] = []
         self.generation = 0
         self.message = ""
         self._changed: float | None = None  # when the hints last changed, None if they did not
@@ -104,11 +104,11 @@ class Controller:
         if layer is None:
             return
         if known := layer.metadata.get(KEY, {}).get("classes"):
-            self.classes = {int(k): str(name) for k, name in known.items()}
-            self.colours = {k: self.colours.get(k, class_colour(k)) for k in self.classes}
+            self.table.replace(known)
             self.selected = min(self.classes)
         layer.events.paint.connect(self._mark_changed)
         layer.events.set_data.connect(self._mark_changed)  # undo and redo say only this
+        layer.events.selected_label.connect(self._follow_label)
         self._paint_classes()
         layer.selected_label = self.selected
 
@@ -134,9 +134,9 @@ class Controller:
                 return layer
         mask = make_labels(image, "mask", self.colours)
         at = list(self.layers).index(image) + 1 if image in self.layers else len(self.layers)
-        kept = set(self.layers.selection)
         self.layers.insert(at, mask)
-        self.layers.selection = kept  # or the user's next stroke would go nowhere
+        if self.hints is not None:
+            self.layers.selection.active = self.hints  # or the user's next stroke would go nowhere
         return mask
 
     def toggle_mask(self) -> None:
@@ -147,49 +147,44 @@ class Controller:
 
     # classes
 
+    @property
+    def classes(self) -> dict[int, str]:
+        """Class id to name."""
+        return self.table.names
+
+    @property
+    def colours(self) -> dict[int, str]:
+        """Class id to "#RRGGBB"."""
+        return self.table.colours
+
     def add_class(self, class_id: int | None = None) -> int:
         """Add a class, by default under the smallest free id, and paint with it."""
-        free = (k for k in range(1, BACKGROUND) if k not in self.classes)
-        k = class_id if class_id is not None else next(free, None)
-        if k is None:
-            raise InputError("There are 254 classes already; no more fit into a hint map.")
-        self.classes[k] = f"class {k}"
-        self.colours[k] = class_colour(k)
-        self.classes = dict(sorted(self.classes.items()))
+        k = self.table.add(class_id)
         self._paint_classes()
         self.select(k)
         return k
 
     def rename_class(self, class_id: int, name: str) -> None:
-        """Give a class another name.
-
-        Raises:
-            InputError: The name is empty or another class has it.
-        """
-        name = name.strip()
-        if not name or any(k != class_id and other == name for k, other in self.classes.items()):
-            raise InputError(f"“{name}” can't be a class's name; one that no other class has is right.")
-        self.classes[class_id] = name
+        """Give a class another name, one that no other class has."""
+        self.table.rename(class_id, name)
         self._paint_classes()
 
     def recolour_class(self, class_id: int, colour: str) -> None:
         """Give a class another colour, "#RRGGBB", in all layers."""
-        self.colours[class_id] = colour
+        self.table.colours[class_id] = colour
         self._paint_classes()
 
     def remove_class(self, class_id: int) -> None:
         """Take a class out of the table.
 
         Raises:
-            InputError: It is the last one, it is still marked, or a training with it runs.
+            InputError: It is the last one, it is still marked, or work is under way.
         """
         if self.run is not None:
             raise InputError("Classes stay as they are while work is under way; press Stop first.")
-        if len(self.classes) == 1:
-            raise InputError("One class must stay; rename it instead.")
         if self.hints is not None and bool(np.any(np.asarray(self.hints.data) == class_id)):
             raise InputError(f"“{self.classes[class_id]}” is still painted in the hints; erase that first.")
-        del self.classes[class_id], self.colours[class_id]
+        self.table.remove(class_id)
         self._paint_classes()
         self.select(min(self.classes))
 
@@ -244,7 +239,7 @@ class Controller:
         self.message = f"Nothing marked of {', '.join(unmarked)}: left out." if unmarked else ""
         wishes = self._begin(image)
         assert self.run is not None
-        self.run.given = hints
+        self.run.given, self.losses = hints, self.run.losses
         return segment(Job(as_image, hints, marked, image.name, self.model, steps), wishes)
 
     def apply(self) -> Generator[Event, None, "Model"]:
@@ -258,11 +253,7 @@ class Controller:
             raise InputError("There is no model yet: press Segment to train one, or open one.")
         as_image = to_image(image)
         check_fits(self.model, as_image, image.name)
-        for k, name in self.model.config.classes.items():
-            if k not in self.classes:
-                self.add_class(k)
-            self.classes[k] = name
-        self._paint_classes()
+        self._know(self.model)
         return apply_model(self.model, as_image, image.name, self._begin(image))
 
     def save_mask(self, path: Path) -> Generator[Step, None, None]:
@@ -298,20 +289,10 @@ class Controller:
         self.model.save(folder)
         self.message = f"Saved the model as {folder.name}."
 
-    def open_model(self, folder: Path) -> None:
-        """Read a model folder; its classes become the table's.
-
-        Raises:
-            InputError: It is none.
-        """
-        from wsseg.model import load_model
-
-        self.model = load_model(folder)
-        self.classes = dict(self.model.config.classes)
-        self.colours = {k: self.colours.get(k, class_colour(k)) for k in self.classes}
-        self._paint_classes()
-        self.select(min(self.classes))
-        self.message = f"Opened {folder.name}; Apply predicts this image, Segment trains on."
+    def open_model(self, folder: Path) -> Generator[Event, None, "Model"]:
+        """Read a model folder; when it is there its classes become the table's."""
+        self._begin(None)
+        return read_model(folder)
 
     def forget_model(self) -> None:
         """Start from fresh weights next time."""
@@ -322,11 +303,10 @@ class Controller:
 
     def tick(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell the running work what is on screen and, when the hand rests, what was painted since."""
-        if self.run is None:
+        if self.run is None or self.run.image is None:
             return
-        for layer in self.layers:
-            if belongs(layer, self.run.image, "mask") and len(displayed) == 2:
-                self.run.wishes.focus = on_screen(layer, point, displayed)
+        if len(displayed) == 2:
+            self.run.wishes.focus = on_screen(self.run.image, point, displayed)
         if self.run.given is None or self.hints is None or self._changed is None:
             return
         if time.monotonic() - self._changed < SETTLED:
@@ -348,6 +328,7 @@ class Controller:
         if self.run is None or generation != self.generation:
             return
         if isinstance(event, Preview):
+            assert self.run.image is not None
             mask = self.mask_of(self.run.image)
             mask.data[event.region] = event.mask
             mask.refresh(extent=False)
@@ -362,9 +343,13 @@ class Controller:
                 self.run.losses.append(event.loss or 0.0)
 
     def keep(self, model: "Model | None", generation: int) -> None:
-        """Keep the model that a run returned."""
-        if generation == self.generation and model is not None:
-            self.model = model
+        """Keep the model that a run returned; one that was read from disk brings its classes."""
+        if self.run is None or generation != self.generation or model is None:
+            return
+        self.model = model
+        if self.run.image is None:
+            self._know(model)
+            self.message = "Opened the model: Apply predicts this image, Segment trains on."
 
     def end(self, generation: int) -> None:
         """A run is over, however it ended."""
@@ -376,14 +361,12 @@ class Controller:
         self.generation += 1
         self.run = None
 
-    @property
-    def losses(self) -> list[float]:
-        """The training loss after each step of this run, or of the last one that trained."""
-        if self.run is not None and self.run.given is not None:
-            self.last_losses = self.run.losses
-        return self.last_losses
+    def _know(self, model: "Model") -> None:
+        """Take over a model's classes, beside those of the table that it does not know."""
+        self.table.replace({**self.classes, **model.config.classes})
+        self._paint_classes()
 
-    def _begin(self, image: "ImageLayer") -> Wishes:
+    def _begin(self, image: "ImageLayer | None") -> Wishes:
         self.generation += 1
         self._changed = None
         self.run = Run(image, Wishes())
@@ -396,6 +379,11 @@ class Controller:
 
     def _click_class(self) -> int:
         return 0 if self.selected == BACKGROUND else self.selected
+
+    def _follow_label(self) -> None:
+        """The user picked a label in napari's own controls."""
+        if self.hints is not None and self.hints.selected_label in (*self.classes, BACKGROUND):
+            self.selected = int(self.hints.selected_label)
 
     def _mark_changed(self) -> None:
         self._changed = time.monotonic()

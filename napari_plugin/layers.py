@@ -42,13 +42,9 @@ def to_image(layer: "ImageLayer") -> Image:
     "channel"; any other layer holds one channel, or the three of RGB. Time is an axis like depth.
 
     Raises:
-        InputError: There are not two or three spatial axes, or the values are no real numbers.
+        InputError: There are not two or three spatial axes.
     """
     data = layer.data[0] if layer.multiscale else layer.data
-    if np.dtype(data.dtype).kind not in "buif":
-        raise InputError(
-            f"{layer.name}: holds values of type {data.dtype}; integers or real numbers are right."
-        )
     ndim = len(data.shape) - bool(layer.rgb) - has_channels(layer)
     if ndim not in (2, 3):
         raise InputError(
@@ -87,7 +83,7 @@ class _Channels:
             at = keys.index(Ellipsis)
             missing: list[Any] = [slice(None)] * (self.ndim - len(keys) + 1)
             keys = (*keys[:at], *missing, *keys[at + 1 :])
-        channel, *space = (*keys, *[slice(None)] * (self.ndim - len(keys)))
+        channel, *space = list(keys) + [slice(None)] * (self.ndim - len(keys))
         if self._rgb:
             return np.moveaxis(np.asarray(self._array[(*space, slice(3))]), -1, 0)[channel]
         return np.asarray(self._array[tuple(space)])[None][channel]
@@ -166,8 +162,9 @@ def colormap(colours: Mapping[int, str]) -> "DirectLabelColormap":
     from napari.utils.colormaps import DirectLabelColormap
 
     named: dict[int | None, str] = {None: "white", 0: "transparent"}
-    named.update(colours)
-    return DirectLabelColormap(color_dict={**named, BACKGROUND: BACKGROUND_COLOUR})
+    for k, colour in (*colours.items(), (BACKGROUND, BACKGROUND_COLOUR)):
+        named[k] = colour
+    return DirectLabelColormap(color_dict=named)
 
 
 def to_hints(labels: "Labels", clicks: "Points | None", classes: Mapping[int, str]) -> Hints:
@@ -239,12 +236,19 @@ def finish_slice(labels: "Labels", point: Sequence[float], displayed: Sequence[i
     return int(empty.sum())
 
 
-def on_screen(labels: "Labels", point: Sequence[float], displayed: Sequence[int]) -> tuple[slice, ...]:
-    """The part of a layer that is on screen: what the window shows of the slice. Arguments as above."""
-    here = np.round(labels.world_to_data(point))
-    low, high = np.asarray(labels.corner_pixels)
+def on_screen(image: "ImageLayer", point: Sequence[float], displayed: Sequence[int]) -> tuple[slice, ...]:
+    """The part of an image that is on screen: what the window shows of the slice.
+
+    Args:
+        image: The image layer.
+        point: The viewer's point in world coordinates, an entry for each spatial axis.
+        displayed: The spatial axes that are on screen.
+    """
+    shape, extra = to_image(image).shape, int(has_channels(image))
+    here = np.round(image.world_to_data([*[0.0] * extra, *point]))[extra:]
+    low, high = np.asarray(image.corner_pixels)[:, extra:]
     box = []
-    for axis, n in enumerate(labels.data.shape):
+    for axis, n in enumerate(shape):
         if axis in displayed:
             start, stop = int(np.clip(low[axis], 0, n)), int(np.clip(high[axis] + 1, 0, n))
             box.append(slice(start, stop) if stop - start > 1 else slice(0, n))

@@ -18,7 +18,7 @@ _WORDS = {"load": "Getting ready", "save": "Saving"}
 class Run:
     """One piece of work under way: what it shows, and where its results go."""
 
-    image: "ImageLayer"
+    image: "ImageLayer | None"  # None: nothing is predicted
     wishes: Wishes
     given: Hints | None = None
     step: Step = field(default_factory=lambda: Step("load", 0, 1))

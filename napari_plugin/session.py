@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_plugin.backend import loading
 from wsseg.errors import InputError
 from wsseg.hints import Hints
 from wsseg.images import Image, read_image, write_mask
@@ -91,7 +92,7 @@ def segment(job: Job, wishes: Wishes) -> Generator[Event, None, "Model"]:
     Raises:
         InputError: The hints or the image are not fit for training.
     """
-    yield Step("load", 0, 1)
+    yield from loading()
     from wsseg.fit import default_steps, make_sample, prepare
     from wsseg.normalise import Normalisation
     from wsseg.train import TrainConfig
@@ -131,7 +132,7 @@ def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Gene
     Raises:
         InputError: The image is constant, not finite, or has other axes or channels than the model.
     """
-    yield Step("load", 0, 1)
+    yield from loading()
     from wsseg.patches import Sample
     from wsseg.weak import WeakLabels
 
@@ -142,6 +143,18 @@ def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Gene
     yield Step("load", 1, 1)
     yield from _predict(model, sample, wishes)
     return model
+
+
+def read_model(folder: Path) -> Generator[Event, None, "Model"]:
+    """Read a model folder.
+
+    Raises:
+        InputError: It is none.
+    """
+    yield from loading()
+    from wsseg.model import load_model
+
+    return load_model(folder)
 
 
 def check_fits(model: "Model", image: Image, name: str) -> None:

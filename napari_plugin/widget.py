@@ -1,9 +1,7 @@
 """The dock widget: it shows the controller's state and calls it, nothing more."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 from qtpy.QtCore import Qt, QTimer
@@ -22,10 +20,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_plugin.backend import begin_loading
 from napari_plugin.classlist import ClassList
 from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
 from napari_plugin.forms import button, fill, form, group, key_map, row
+from napari_plugin.layers import to_image
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
 
@@ -55,8 +55,8 @@ class SegmentWidget(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._build()
         self._listen()
-        # the first import of torch takes many seconds; by the time that hints are painted it is done
-        Thread(target=import_module, args=("wsseg.fit",), daemon=True).start()
+        # by the time that hints are painted it is done
+        begin_loading()
         self._list_layers()
 
     # what is on it
@@ -116,6 +116,8 @@ class SegmentWidget(QScrollArea):
         layers, c = self.viewer.layers, self.controller
         for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
             event.connect(self._list_layers)
+        for layer in layers:
+            layer.events.name.connect(self._list_layers)
         self.images.activated.connect(lambda: self.choose_image(self.images.currentData()))
         self.hints.activated.connect(lambda: self.try_to(c.choose_hints, self.hints.currentData()))
         self.clicks.activated.connect(lambda: setattr(c, "clicks", self.clicks.currentData()))
@@ -204,7 +206,7 @@ class SegmentWidget(QScrollArea):
         """Open the model that the user names."""
         name = QFileDialog.getExistingDirectory(self, "Open model (a folder)")
         if name:
-            self.try_to(self.controller.open_model, Path(name))
+            self.begin(lambda: self.controller.open_model(Path(name)))
 
     # how it is done
 
@@ -253,7 +255,7 @@ class SegmentWidget(QScrollArea):
             self.controller.message = words
 
     def _turn(self) -> None:
-        """Show a volume stored x first, as NIfTI is, in axial slices with the nose up; its data stay as they are."""
+        """Show a volume stored x first, as NIfTI is, in axial slices, nose up; its data stay as they are."""
         image, dims = self.controller.image, self.viewer.dims
         if image is None or tuple(image.axis_labels) != ("x", "y", "z"):
             return
@@ -267,11 +269,9 @@ class SegmentWidget(QScrollArea):
         self._show()
 
     def _view(self) -> tuple[list[float], list[int]]:
-        """The viewer's point and displayed axes, as a layer of the image's grid counts axes."""
+        """The viewer's point and displayed axes, counted in the image's spatial axes, the last ones."""
         dims, image = self.viewer.dims, self.controller.image
-        layer = self.controller.hints if self.controller.hints is not None else image
-        ndim = dims.ndim if layer is None else layer.ndim
-        before = dims.ndim - ndim
+        before = dims.ndim - (dims.ndim if image is None else to_image(image).ndim)
         return list(dims.point[before:]), [axis - before for axis in dims.displayed if axis >= before]
 
     def _paint(self) -> None:

@@ -34,7 +34,9 @@ def strokes(mask: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarr
 
 def tissue() -> np.ndarray:
     """Class of every voxel of the sample: 1 grey matter, 2 white matter, 0 the rest."""
-    grey, white = (load(resolution=2).get_fdata() for load in (load_mni152_gm_template, load_mni152_wm_template))
+    grey, white = (
+        load(resolution=2).get_fdata() for load in (load_mni152_gm_template, load_mni152_wm_template)
+    )
     return np.where(np.maximum(grey, white) < 0.5, 0, np.where(white > grey, 2, 1))
 
 

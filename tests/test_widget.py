@@ -1,0 +1,129 @@
+"""The widget in a real viewer: from strokes to a mask, Stop, errors. Few tests: each viewer costs seconds."""
+
+import time
+
+import numpy as np
+import pytest
+
+from napari_plugin.widget import KEYS, SegmentWidget
+from wsseg.steps import Step
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def scene(make_napari_viewer_proxy):
+    """A viewer with a bright cube in noise, the widget docked, hints painted."""
+    viewer = make_napari_viewer_proxy()
+    rng = np.random.default_rng(0)
+    data = rng.normal(0, 0.1, (16, 16, 16))
+    data[4:12, 4:12, 4:12] += 2
+    viewer.add_image(data, name="cube", scale=(2, 1, 1), translate=(3, 0, 0))
+    widget = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="wsseg")
+    widget.new_hints()
+    widget.controller.hints.data[8, 6:10, 8] = 1
+    return viewer, widget
+
+
+def wait(qtbot, widget):
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=60_000)
+
+
+def test_from_strokes_to_a_mask_and_on(scene, qtbot):
+    viewer, widget = scene
+    assert widget.images.currentText() == "cube"
+    assert widget.hints.currentText() == "cube hints"
+    assert widget.controller.hints.mode == "paint"
+    viewer.dims.set_current_step(0, 8)
+    widget.finish_slice()
+    assert (widget.controller.hints.data[8] == 255).sum() == 256 - 4
+    assert not (widget.controller.hints.data[7] == 255).any()
+    widget.steps.setValue(3)
+    widget.segment()
+    assert not widget.go.isEnabled()
+    assert widget.stop_button.isEnabled()
+    wait(qtbot, widget)
+    assert widget.go.isEnabled()
+    assert not widget.stop_button.isEnabled()
+    mask = viewer.layers["cube mask"]
+    assert mask.data.shape == (16, 16, 16)
+    assert tuple(mask.scale) == (2, 1, 1)
+    assert not mask.editable
+    assert widget.status.text() == "Done."
+    assert len(widget.controller.losses) == 3
+    assert widget.go.text() == "Segment on"
+    first = widget.controller.model
+    widget.segment()
+    wait(qtbot, widget)
+    assert widget.controller.model is not first
+    viewer.layers.remove("cube")
+    assert widget.controller.image is None
+    widget.segment()
+    assert "Choose an image" in widget.message.text()
+
+
+def test_stop_answers_at_once_and_keeps_what_is_there(scene, qtbot):
+    _, widget = scene
+    widget.controller.hints.data[0] = 255
+    widget.steps.setValue(100_000)
+    widget.segment()
+    widget.segment()  # a second press changes nothing
+    qtbot.waitUntil(lambda: widget.controller.model is not None, timeout=60_000)  # the first preview
+    mask = widget.viewer.layers["cube mask"]
+    shown = mask.data.copy()
+    began = time.monotonic()
+    widget.go_or_stop()
+    wait(qtbot, widget)
+    assert time.monotonic() - began < 2  # half a second on a machine that nobody shares
+    assert widget.status.text().startswith("Stopped")
+    np.testing.assert_array_equal(mask.data, shown)
+    assert widget.go.isEnabled()
+    assert widget.controller.run is None
+
+
+def test_errors_are_sentences_and_unlock(scene, qtbot):
+    _, widget = scene
+    widget.segment()  # no background is marked: the backend refuses, in the worker
+    wait(qtbot, widget)
+    assert "Only class 1 is marked" in widget.message.text()
+    assert widget.go.isEnabled()
+
+    def broken():
+        yield Step("load", 0, 1)
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    widget.controller._begin(widget.controller.image)
+    widget.begin(broken)
+    wait(qtbot, widget)
+    assert "shapes cannot be multiplied" in widget.message.text()
+    assert widget.go.isEnabled()
+
+
+def test_keys_and_classes(scene):
+    viewer, widget = scene
+    c = widget.controller
+    actions = {str(key): action for key, action in viewer.keymap.items()}
+    assert set(KEYS) <= set(actions)
+    widget.classes.added.emit()
+    assert c.hints.selected_label == 2
+    widget.classes.renamed.emit(2, "shell")
+    assert widget.classes.rows.item(1).text() == "shell"
+    widget.classes.renamed.emit(2, "class 1")
+    assert "no other class" in widget.message.text()
+    assert widget.classes.rows.item(1).text() == "shell"
+    for expected in (255, 1):
+        actions["N"](viewer)
+        assert c.hints.selected_label == expected
+    actions["Q"](viewer)
+    assert c.hints.selected_label == 255
+    actions["U"](viewer)
+    assert (c.hints.data == 255).sum() >= 252
+    c.mask_of(c.image)
+    actions["H"](viewer)
+    assert not viewer.layers["cube mask"].visible
+    widget.new_clicks()
+    assert widget.clicks.currentText() == "cube clicks"
+    assert c.clicks.mode == "add"
+    viewer.layers["cube"].name = "block"
+    assert widget.images.currentText() == "block"
