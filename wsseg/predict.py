@@ -58,7 +58,7 @@ class Predictor:
         self.config = model.config
         self.device = choose_device(device)
         self.dims = model.config.encoder.dims
-        self.net: nn.Module = model.net.to(self.device, memory_format=memory_format(self.dims)).eval()
+        self.net: nn.Module = model.net.to(self.device).to(memory_format=memory_format(self.dims)).eval()
         self.tile = tuple(tile or model.config.patch)
         self.overlap = overlap
         axes = model.config.flip_axes if flips else ()

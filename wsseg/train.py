@@ -7,7 +7,7 @@ same place turned, stretched and recoloured, is asked to say too. What each part
 
 import copy
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wsseg.augment import AugmentConfig, draw_geometry, draw_intensity, recolour, warp
 from wsseg.device import choose_device, memory_format, precision
+from wsseg.extent import imply_background
 from wsseg.losses import weak_loss
 from wsseg.model import Model, ModelConfig, build
 from wsseg.patches import PatchSampler, Sample
@@ -77,7 +78,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
-        self.net.to(self.device, memory_format=memory_format(self.dims))
+        self.net.to(self.device).to(memory_format=memory_format(self.dims))
         self.teacher = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=config.learning_rate, weight_decay=1e-2, fused=True
@@ -88,7 +89,8 @@ class Trainer:
     def set_samples(self, samples: Sequence[Sample]) -> None:
         """Go on with these images and labels; all of them, never only the newest (networks forget)."""
         c = self.config
-        self.sampler = PatchSampler(samples, self.model_config.patch, anywhere=c.anywhere, seed=c.seed)
+        known = [replace(sample, labels=imply_background(sample.labels)) for sample in samples]
+        self.sampler = PatchSampler(known, self.model_config.patch, anywhere=c.anywhere, seed=c.seed)
 
     @property
     def model(self) -> Model:

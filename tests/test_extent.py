@@ -1,0 +1,93 @@
+"""Where slices imply that an object ends, on shapes whose ends are known, and on real organs with truth."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from wsseg.extent import SAFETY, WEIGHT, empty_slices, imply_background
+from wsseg.weak import WeakLabels
+
+HIPPOCAMPUS = Path(__file__).parents[2] / "shared/data/hippocampus/labelsTr"
+
+
+def _annotated(truth, axis, slices):
+    weight = np.zeros(truth.shape, np.float32)
+    np.moveaxis(weight, axis, 0)[list(slices)] = 1
+    return WeakLabels(truth.astype(np.int64), weight)
+
+
+def _ellipsoid(shape, centre, radii):
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    return (((grid - centre) / radii) ** 2).sum(-1) < 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_ends_of_an_ellipsoid_are_found_with_the_safety_margin(axis):
+    shape, centre, radii = (50, 50, 50), np.array([24.0, 26.0, 25.0]), np.array([15.0, 14.0, 16.0])
+    truth = _ellipsoid(shape, centre, radii)
+    ends = centre[axis] + np.array([-1, 1]) * radii[axis] * (1 + 2 * SAFETY)
+    found = empty_slices(_annotated(truth, axis, [18, 25, 32]), axis)
+    expected = [i for i in range(50) if i < ends[0] or i > ends[1]]
+    assert len(set(found) ^ set(expected)) <= 2  # a voxelised area is not exactly the ellipse's
+    assert not truth.take(found, axis).any()
+
+
+def test_implied_background_adds_to_what_was_said_and_changes_nothing_else():
+    truth = _ellipsoid((40, 30, 30), (20, 15, 15), (10, 9, 9))
+    labels = _annotated(truth, 0, [15, 20, 25])
+    more = imply_background(labels)
+    new = (more.weight > 0) & ~labels.known
+    assert new.any()
+    assert np.array_equal(more.weight[labels.known], labels.weight[labels.known])
+    assert np.array_equal(more.target[labels.known], labels.target[labels.known])
+    assert set(more.weight[new]) == {WEIGHT}
+    assert (more.target[new] == 0).all()
+    assert not truth[new].any()
+    assert labels.weight.sum() == 3 * 900  # the labels given were not touched
+
+
+def _cylinder(shape):
+    return np.broadcast_to(_ellipsoid(shape[1:], np.array(shape[1:]) / 2, (6, 6)), shape)
+
+
+@pytest.mark.parametrize(
+    ("truth", "slices"),
+    [
+        (_cylinder((40, 30, 30)), [10, 20, 30]),  # a shaft leaves through both ends
+        (_ellipsoid((40, 30, 30), (20, 15, 15), (10, 16, 16)), [15, 20, 25]),  # touches the sides
+        (_ellipsoid((40, 30, 30), (20, 15, 15), (10, 9, 9)), [5, 20, 25]),  # an empty slice was shown
+        (_ellipsoid((40, 30, 30), (20, 15, 15), (10, 9, 9)), [18, 22]),  # two slices fit any parabola
+    ],
+)
+def test_nothing_is_implied_where_slices_do_not_say_so(truth, slices):
+    labels = _annotated(truth, 0, slices)
+    assert imply_background(labels).weight.sum() == labels.weight.sum()
+
+
+def test_scribbles_dense_masks_and_pictures_imply_nothing():
+    truth = _ellipsoid((40, 30, 30), (20, 15, 15), (10, 9, 9))
+    strokes = _annotated(truth, 0, [15, 20, 25])
+    strokes.weight[:, :, 14] = 0  # not one slice is finished
+    assert imply_background(strokes).weight.sum() == strokes.weight.sum()
+    dense = WeakLabels(truth.astype(np.int64), np.ones(truth.shape, np.float32))
+    assert imply_background(dense) is dense
+    flat = WeakLabels(np.zeros((9, 9), np.int64), np.zeros((9, 9), np.float32))
+    assert imply_background(flat) is flat
+
+
+@pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason="the shared hippocampus volumes are not here")
+def test_on_real_organs_it_finds_most_empty_slices_and_is_hardly_ever_wrong():
+    right = wrong = empty = 0
+    for file in sorted(HIPPOCAMPUS.glob("*.nii.gz"))[:20]:
+        truth = np.asanyarray(nibabel.load(file).dataobj).astype(np.int64)
+        there = np.flatnonzero((truth > 0).any((1, 2)))
+        low, length = there[0], there[-1] + 1 - there[0]
+        slices = [int(low + (i + 0.5) / 3 * length) for i in range(3)]
+        found = empty_slices(_annotated(truth, 0, slices), 0)
+        hit = (truth[found] > 0).any((1, 2))
+        right, wrong = right + (~hit).sum(), wrong + hit.sum()
+        empty += truth.shape[0] - len(there)
+    assert right > 0.5 * empty
+    assert wrong < 0.05 * right
