@@ -165,6 +165,17 @@ def test_clicks_hit_each_object_and_background(picture, volume):
     assert sum(c.class_id > 0 for c in few) == 2
 
 
+def test_clicks_hit_large_and_thin_objects():
+    """Both have boxes that are looked at on a coarser grid, which misses the thread altogether."""
+    truth = np.zeros((90, 90, 90), np.uint8)
+    truth[5:85, 5:85, 20:80] = 1
+    np.einsum("iij->ij", truth)[...] = 0
+    truth[1, 1:89, 1] = truth[1:89, 1, 1] = truth[1, 1, 1:89] = 2
+    for seed in range(3):
+        for click in annotate(truth, "clicks", rng=rng(seed)).clicks:
+            assert truth[tuple(np.rint(click.position).astype(int))] == click.class_id
+
+
 def test_clicks_are_not_the_centroid(picture):
     places = {annotate(picture, "clicks", rng=rng(s)).clicks[0].position for s in range(5)}
     assert len(places) == 5

@@ -23,6 +23,7 @@ SECONDS = {"look": 1.0, "click": 2.4, "box": 7.0, "scribble": 10.9, "outline": 7
 
 _EVERY = 8  # slices, where nothing else is asked for
 _SCRIBBLED = 5  # slices of a volume that are scribbled on
+_FINE = 200_000  # voxels of an object's box, above which its depth is looked at on a coarser grid
 _CRUMB = 0.01  # of its class's largest object: so small a piece is passed over by a person who clicks
 
 
@@ -241,9 +242,7 @@ def _clicks(
     clicks = []
     for index in order[:count]:
         found = objects[index]
-        depth = ndimage.distance_transform_edt(np.pad(found.mask, 1), sampling=spacing)
-        depth = depth[(slice(1, -1),) * depth.ndim]
-        place = _drawn(depth**2, rng) + [s.start for s in found.window]
+        place = _inside(found.mask, spacing, rng) + [s.start for s in found.window]
         clicks.append(_click(place, found.class_id, rng))
     clicks += _background_clicks(classes, max(4, len(clicks) // 4), rng)
     looked = SECONDS["look"] * max(1, len(largest))
@@ -254,19 +253,27 @@ def _clicks(
     )
 
 
+def _inside(mask: np.ndarray, spacing: Sequence[float] | None, rng: np.random.Generator) -> np.ndarray:
+    """A place in an object, by the square of its depth; a large object is looked at on a coarser grid."""
+    step = max(1, round((mask.size / _FINE) ** (1 / mask.ndim)))
+    coarse = mask[(slice(None, None, step),) * mask.ndim]
+    if not coarse.any():
+        step, coarse = 1, mask  # so thin that the grid misses it
+    depth = ndimage.distance_transform_edt(np.pad(coarse, 1), sampling=spacing)
+    return step * _drawn(depth[(slice(1, -1),) * mask.ndim] ** 2, rng)
+
+
 def _background_clicks(classes: np.ndarray, count: int, rng: np.random.Generator) -> list[Click]:
     """Half of them near an object but not at its edge, where there is such a place, half anywhere."""
     outside = classes == 0
     if not outside.any():
         return []
-    far = np.ones(classes.shape) if outside.all() else ndimage.distance_transform_edt(outside)
+    far = np.full(classes.shape, 2) if outside.all() else ndimage.distance_transform_cdt(outside)
     clear = outside & (far >= 2)
-    anywhere = clear if clear.any() else outside
-    near = anywhere & (far <= 8)
-    return [
-        _click(_drawn((near if i % 2 == 0 and near.any() else anywhere).astype(float), rng), 0, rng)
-        for i in range(count)
-    ]
+    anywhere = np.flatnonzero(clear if clear.any() else outside)
+    near = anywhere[far.ravel()[anywhere] <= 8]
+    chosen = [rng.choice(near if i % 2 == 0 and len(near) else anywhere) for i in range(count)]
+    return [_click(np.array(np.unravel_index(int(i), classes.shape)), 0, rng) for i in chosen]
 
 
 def _drawn(weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
