@@ -23,7 +23,7 @@ from wsseg.images import (
     write_mask,
     write_probabilities,
 )
-from wsseg.memory import is_out_of_memory, tile_advice
+from wsseg.memory import TileTooLarge, is_out_of_memory, tile_advice
 from wsseg.model import Model, ModelConfig
 from wsseg.predict import Prediction, Predictor
 from wsseg.steps import Step
@@ -284,9 +284,7 @@ def _predict(
 def _stops_all(error: InputError) -> bool:
     """Whether every further image would fail in the same way."""
     cause = error.__cause__
-    if isinstance(cause, OSError):
-        return cause.errno in _DISK_FULL
-    return isinstance(cause, RuntimeError) and is_out_of_memory(cause)
+    return isinstance(error, TileTooLarge) or (isinstance(cause, OSError) and cause.errno in _DISK_FULL)
 
 
 def _channels(count: int, rgb: bool) -> str:

@@ -4,6 +4,11 @@ from collections.abc import Sequence
 
 from wsseg.errors import InputError
 
+
+class TileTooLarge(InputError):
+    """A tile did not fit into memory: no further image can be predicted with it either."""
+
+
 _WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -28,7 +33,7 @@ def smaller_tile(tile: Sequence[int], divisor: Sequence[int]) -> tuple[int, ...]
     return None if smaller == tuple(tile) else smaller
 
 
-def tile_advice(name: str, tile: Sequence[int], divisor: Sequence[int]) -> InputError:
+def tile_advice(name: str, tile: Sequence[int], divisor: Sequence[int]) -> TileTooLarge:
     """The error to raise when a tile of this size did not fit into memory.
 
     Args:
@@ -39,9 +44,9 @@ def tile_advice(name: str, tile: Sequence[int], divisor: Sequence[int]) -> Input
     came = "×".join(map(str, tile))
     smaller = smaller_tile(tile, divisor)
     if smaller is None:
-        return InputError(
+        return TileTooLarge(
             f"{name}: not enough memory, even for the smallest tile of {came}; close other programs, or use "
             "--device cpu."
         )
     option = ",".join(map(str, smaller))
-    return InputError(f"{name}: not enough memory for a tile of {came}; try --tile {option}.")
+    return TileTooLarge(f"{name}: not enough memory for a tile of {came}; try --tile {option}.")

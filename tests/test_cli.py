@@ -1,0 +1,331 @@
+"""Every command through the command line itself, on two or three tiny images."""
+
+import json
+import subprocess
+import sys
+import time
+
+import nibabel
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from test_imports import HEAVY, loaded_after
+from tiny import AFFINE, SIZE, files_in, make_dataset, small_plans, write_any
+from typer.testing import CliRunner
+
+import wsseg.fit
+from wsseg.cli import app
+from wsseg.images import read_labels
+from wsseg.train import Trainer
+
+COMMANDS = ["check", "fit", "predict", "evaluate", "robot", "demo", "gui"]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    small_plans(monkeypatch)
+
+
+def wsseg_(*arguments, code: int = 0):
+    """Run the command line; its outcome, after a look at the exit code."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+@pytest.fixture(params=[2, 3])
+def dims(request):
+    return request.param
+
+
+@pytest.fixture
+def data(tmp_path, dims):
+    return make_dataset(tmp_path / "data", dims)
+
+
+@pytest.fixture
+def model(tmp_path, data):
+    wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2, "--device", "cpu")
+    return tmp_path / "model"
+
+
+class TestHelp:
+    def test_it_lists_the_commands_in_the_order_of_work(self):
+        shown = wsseg_("--help").output
+        lines = [line.split()[0] for line in shown.split("Commands:")[1].splitlines() if line.strip()]
+        assert lines[: len(COMMANDS)] == COMMANDS
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_each_command_has_an_example(self, command):
+        shown = wsseg_(command, "--help").output
+        assert f"Example: wsseg {command}" in shown
+
+    def test_it_answers_at_once_since_nothing_heavy_is_loaded(self):
+        code = "import wsseg.cli\ntry: wsseg.cli.app(['--help'])\nexcept SystemExit: pass"
+        assert loaded_after(code) & (HEAVY | {"numpy", "scipy", "rich"}) == set()
+
+    def test_it_takes_less_than_a_second(self):
+        command = [sys.executable, "-c", "from wsseg.cli import main; main()", "--help"]
+        times = []
+        for _ in range(3):
+            begin = time.monotonic()
+            subprocess.run(command, check=True, capture_output=True)
+            times.append(time.monotonic() - begin)
+        assert min(times) < 1
+
+    def test_the_version_is_that_of_the_package(self):
+        assert wsseg_("--version").output.startswith("wsseg 0.")
+
+
+def test_check_tells_what_is_there(data, dims):
+    shown = wsseg_("check", data).output
+    assert "Images: 2 (0 unmarked)" in shown
+    assert "2 hint maps" in shown
+    marked = sum(np.count_nonzero(read_labels(path) == 1) for path in (data / "hints").iterdir())
+    assert f"Class 1 (ball): {marked} voxels marked" in shown
+    assert ("Spacing: 1 × 1.5 × 2" if dims == 3 else "Spacing: 1 × 1\n") in shown
+    assert "A run: about" in shown
+
+
+def test_check_lists_every_problem_and_ends_with_2(data):
+    for path in (data / "hints").iterdir():
+        labels = read_labels(path).astype(np.uint8)
+        labels[labels == 1] = 77
+        write_any(path.parent, path.name.split(".")[0], labels)
+    shown = wsseg_("check", data, code=2)
+    assert shown.stderr.count("unknown class") == 2
+
+
+def test_fit_leaves_a_model_and_tells_its_quality(model, data, dims):
+    config = json.loads((model / "config.json").read_text())
+    assert config["classes"] == {"1": "ball"}
+    assert config["provenance"]["steps"] == 2
+    assert config["quality"]["mean"] <= 1
+    assert sorted(entry.name for entry in model.iterdir()) == [
+        "config.json",
+        "history.json",
+        "weights.safetensors",
+    ]
+
+
+def test_fit_prints_what_a_person_wants_to_know(tmp_path, data):
+    shown = wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2).stdout
+    assert "Quality: Dice" in shown
+    assert "held back" in shown
+    assert "% of the voxels; 2 steps in" in shown
+    assert f"The model is in {tmp_path / 'model'}" in shown
+
+
+def test_the_same_seed_gives_the_same_model_and_another_a_different_one(tmp_path, model, data):
+    for name, seed in (("again", 0), ("other", 1)):
+        wsseg_("fit", data, "--out", tmp_path / name, "--steps", 2, "--seed", seed)
+    first = load_file(model / "weights.safetensors")
+    again = load_file(tmp_path / "again" / "weights.safetensors")
+    other = load_file(tmp_path / "other" / "weights.safetensors")
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not all(np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_fit_starts_from_a_model(tmp_path, model, data):
+    wsseg_("fit", data, "--out", tmp_path / "next", "--init", model, "--steps", 2)
+    config = json.loads((tmp_path / "next" / "config.json").read_text())
+    assert config["provenance"]["init"]
+
+
+def test_images_without_hints_do_not_disturb(tmp_path, data, dims):
+    write_any(data / "images", "more", np.arange(np.prod(SIZE[dims])).reshape(SIZE[dims]).astype(np.uint8))
+    wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2)
+    record = json.loads((tmp_path / "model" / "config.json").read_text())["provenance"]
+    assert len(record["hints"]) == 2
+
+
+def test_foreign_hint_maps_are_read_with_a_word(tmp_path, data):
+    for path in list((data / "hints").iterdir()):
+        ours = read_labels(path)
+        foreign = np.where(ours == 0, 4, np.where(ours == 255, 0, ours)).astype(np.uint8)  # as in WSL4MIS
+        write_any(path.parent, path.name.split(".")[0], foreign)
+    wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2, code=2)
+    wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2, "--unknown", 4, "--background", 0)
+
+
+class TestResume:
+    """A stopped run goes on to the very same weights."""
+
+    def stopped_after(self, steps: int, monkeypatch, *arguments, code: int = 130):
+        """Run fit, and press Ctrl-C in the middle of a step."""
+        original = Trainer._draw
+
+        def draw(trainer):
+            if trainer.done == steps:
+                raise KeyboardInterrupt
+            return original(trainer)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_draw", draw)
+            patch.setattr(wsseg.fit, "CHECKPOINT_SECONDS", -1.0)
+            return wsseg_(*arguments, code=code)
+
+    @pytest.mark.parametrize("at", [1, 3])  # before and after the held-back hints join
+    def test_same_result_as_an_unbroken_run(self, tmp_path, data, monkeypatch, at):
+        whole, broken = tmp_path / "whole", tmp_path / "broken"
+        wsseg_("fit", data, "--out", whole, "--steps", 4)
+        command = ("fit", data, "--out", broken, "--steps", 4)
+        told = self.stopped_after(at, monkeypatch, *command).stderr
+        assert f"up to step {at} is kept" in told
+        assert "--resume" in told
+        assert files_in(broken) == ["checkpoint", "checkpoint/state.json", "checkpoint/state.safetensors"]
+        wsseg_(*command, code=2)  # not without a word
+        wsseg_(*command, "--resume")
+        first, second = (load_file(folder / "weights.safetensors") for folder in (whole, broken))
+        assert all(np.array_equal(first[name], second[name]) for name in first)
+        assert files_in(broken) == files_in(whole)
+        histories = [json.loads((folder / "history.json").read_text()) for folder in (whole, broken)]
+        assert histories[0] == histories[1]
+
+    def test_other_options_are_not_resumed_silently(self, tmp_path, data, monkeypatch):
+        out = tmp_path / "model"
+        self.stopped_after(2, monkeypatch, "fit", data, "--out", out, "--steps", 4)
+        told = wsseg_("fit", data, "--out", out, "--steps", 5, "--resume", code=2).stderr
+        assert "other data or options" in told
+        wsseg_("fit", data, "--out", out, "--steps", 5, "--overwrite")
+
+    def test_a_finished_model_is_left_alone(self, model, data):
+        before = (model / "weights.safetensors").stat().st_mtime_ns
+        told = wsseg_("fit", data, "--out", model, "--resume").stdout
+        assert "finished model" in told
+        assert (model / "weights.safetensors").stat().st_mtime_ns == before
+
+
+class TestPredict:
+    def test_a_folder_then_only_what_is_new(self, tmp_path, model, data, dims):
+        out = tmp_path / "masks"
+        shown = wsseg_("predict", model, data / "images", "--out", out).stdout
+        assert "2 predicted" in shown
+        assert "Least certain" in shown
+        for path in (data / "images").iterdir():
+            mask = out / path.name
+            assert read_labels(mask).shape == SIZE[dims]
+            if dims == 3:
+                np.testing.assert_array_equal(nibabel.load(mask).affine, AFFINE)
+        write_any(
+            data / "images", "zebra", np.arange(np.prod(SIZE[dims])).reshape(SIZE[dims]).astype(np.uint8)
+        )
+        shown = wsseg_("predict", model, data / "images", "--out", out).stdout
+        assert "1 predicted, 2 skipped (done before)" in shown
+
+    def test_what_lies_beside_the_masks(self, tmp_path, model, data, dims):
+        image = next((data / "images").iterdir())
+        out = tmp_path / "masks"
+        wsseg_("predict", model, image, "--out", out, "--probabilities", "--instances")
+        stem = image.name.split(".")[0]
+        found = files_in(out)
+        beside = f"{stem}.tif" if dims == 2 else image.name
+        beside = f"probabilities/{beside}"
+        objects = f"instances/{image.name}"
+        names = ["instances", objects, "predict.json", "probabilities", beside, "uncertainty.csv", image.name]
+        assert found == sorted(names)
+
+    def test_tile_overlap_and_flips_are_obeyed(self, tmp_path, model, data):
+        image = next((data / "images").iterdir())
+        for name, options in (("a", ["--tile", 8]), ("b", ["--overlap", 0.25]), ("c", ["--flips"])):
+            wsseg_("predict", model, image, "--out", tmp_path / name, *options)
+
+    @pytest.mark.parametrize("tile", ["7", "8,8,8,8", "big", "-8"])
+    def test_a_tile_that_can_not_be_is_told(self, tmp_path, model, data, tile):
+        told = wsseg_(
+            "predict", model, data / "images", "--out", tmp_path / "out", f"--tile={tile}", code=2
+        ).stderr
+        assert told.startswith(f"Error: --tile {tile}: ")
+        assert not (tmp_path / "out").exists()
+
+    def test_an_image_of_other_dimensions_is_told(self, tmp_path, model, dims):
+        other = write_any(
+            tmp_path / "other", "a", np.random.default_rng(0).integers(0, 99, SIZE[5 - dims], np.uint8)
+        )
+        told = wsseg_("predict", model, other, "--out", tmp_path / "out", code=2)
+        assert f"{other}: has {5 - dims} spatial axes" in told.stderr
+        assert "1 failed" in told.stdout
+
+
+def test_evaluate_prints_a_table_and_writes_json(tmp_path, data):
+    truth = tmp_path / "truth"
+    shown = wsseg_("evaluate", truth, truth, "--json", tmp_path / "scores.json").stdout
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert report["classes"]["1"]["dice"] == 1
+    assert report["classes"]["1"]["hd95"] == 0
+    assert "1.000" in shown
+    assert "Surface Dice" in shown
+
+
+def test_evaluate_matches_objects_of_a_prediction(tmp_path, model, data):
+    wsseg_("predict", model, data / "images", "--out", tmp_path / "masks", "--instances")
+    shown = wsseg_(
+        "evaluate", tmp_path / "masks", tmp_path / "truth", "--instances", "--json", tmp_path / "scores.json"
+    ).stdout
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert {"mean_iou", "f1", "ap"} <= set(report["instances"])
+    assert "0.5" in report["instances"]["f1"]
+    assert "AP" in shown
+
+
+def test_an_unexpected_error_is_one_sentence_and_a_traceback_on_demand(data, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("by zero\nand more")
+
+    monkeypatch.setattr("wsseg.dataset.open_dataset", broken)
+    told = wsseg_("check", data, code=1).stderr
+    assert told.count("\n") == 1
+    assert "ZeroDivisionError: by zero)" in told
+    assert "--debug" in told
+    result = CliRunner().invoke(app, ["--debug", "check", str(data)])
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_missing_argument_is_told_with_2():
+    assert "Missing argument" in wsseg_("predict", code=2).stderr
+
+
+def test_the_gui_tells_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "napari", None)
+    assert "install wsseg[gui]" in wsseg_("gui", code=2).stderr
+
+
+def test_the_gui_tells_of_a_missing_image_before_a_window_opens(tmp_path):
+    pytest.importorskip("napari")
+    assert "there is no such file" in wsseg_("gui", tmp_path / "none.png", code=2).stderr
+
+
+class TestRobot:
+    @pytest.mark.parametrize("kind", ["scribbles", "slices", "clicks"])
+    def test_what_it_makes_can_be_trained_on(self, tmp_path, data, kind):
+        made = tmp_path / "made"
+        command = ("robot", tmp_path / "truth", "--images", data / "images", "--out", made, "--kind", kind)
+        shown = wsseg_(*command).stdout
+        assert f"2 images with {kind} in {made}: " in shown
+        assert "of a person's time" in shown
+        wsseg_("fit", made, "--out", tmp_path / "model", "--steps", 2)
+        wsseg_(*command, code=2)
+        wsseg_(*command, "--overwrite")
+
+    @pytest.mark.parametrize("kind", ["boxes", "tags"])
+    def test_check_reads_the_other_kinds(self, tmp_path, data, kind):
+        made = tmp_path / "made"
+        wsseg_("robot", tmp_path / "truth", "--images", data / "images", "--out", made, "--kind", kind)
+        assert f"2 {kind}" in wsseg_("check", made).stdout
+
+    def test_slices_are_those_asked_for(self, tmp_path):
+        data = make_dataset(tmp_path / "data", 3)
+        made = tmp_path / "made"
+        where = ["--images", data / "images", "--out", made, "--kind", "slices", "--every", 4, "--axis", 2]
+        wsseg_("robot", tmp_path / "truth", *where, "--first", 1)
+        hints = read_labels(made / "hints" / "ball0.nii.gz")
+        assert np.flatnonzero(hints.any((0, 1))).tolist() == [2, 6]
+        truth = read_labels(tmp_path / "truth" / "ball0.nii.gz")
+        np.testing.assert_array_equal(hints[..., 2] == 1, truth[..., 2] == 1)
+        assert len(list((made / "images").iterdir())) == 1
+
+    def test_options_that_do_not_fit_are_told(self, tmp_path, data):
+        where = [tmp_path / "truth", "--images", data / "images", "--out", tmp_path / "made", "--kind"]
+        assert "“dots”" in wsseg_("robot", *where, "dots", code=2).stderr
+        assert "--axis up" in wsseg_("robot", *where, "slices", "--axis", "up", code=2).stderr
+        assert not (tmp_path / "made").exists()

@@ -1,0 +1,91 @@
+"""`wsseg evaluate`: masks against the truth, as a table and as JSON."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+COLUMNS = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "hd95": "95 % Hausdorff",
+    "surface_dice": "Surface Dice",
+    "n": "Images",
+}
+
+
+def evaluate(
+    predicted: Annotated[
+        Path, typer.Argument(help="Folder of masks.", metavar="PRED_DIR", show_default=False)
+    ],
+    truth: Annotated[
+        Path, typer.Argument(help="Folder of true masks.", metavar="TRUTH_DIR", show_default=False)
+    ],
+    instances: Annotated[
+        bool, typer.Option("--instances", help="Match objects too: F1, AP and IoU per object.")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Surface Dice: distance that is still right, in mm.", metavar="MM")
+    ] = 1.0,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write all numbers there.", metavar="FILE", show_default=False),
+    ] = None,
+) -> None:
+    """Measure masks against the truth.
+
+    Dice, IoU, 95 % Hausdorff distance and surface Dice for each class, and objects with --instances.
+
+    Files are matched by their stem. With --instances each value of a mask is an object, and
+    PRED_DIR/instances is taken where predict --instances made it. A class that neither has counts as 1 for
+    Dice; one that only one has counts as 0, with the image's diagonal as distance.
+    """
+    from wsseg.atomic import write_beside
+    from wsseg.evaluate import evaluate_folder
+    from wsseg.progress import run_with_progress
+
+    if instances and (predicted / "instances").is_dir():
+        predicted = predicted / "instances"  # what predict --instances leaves beside its masks
+    report = run_with_progress(evaluate_folder(predicted, truth, instances=instances, tolerance=tolerance))
+    _show(report, tolerance)
+    if json_file is not None:
+        with write_beside(json_file) as fresh:
+            fresh.write_text(json.dumps(report, indent=2), encoding="utf-8")
+
+
+def _show(report: Mapping[str, Any], tolerance: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(caption=f"surface Dice at {tolerance:g} mm")
+    table.add_column("Class")
+    for title in COLUMNS.values():
+        table.add_column(title, justify="right")
+    rows = {**report["classes"], "mean": report["mean"]}
+    for name, values in rows.items():
+        table.add_row(name, *(_number(values.get(key)) for key in COLUMNS))
+    console.print(table)
+    if "instances" in report:
+        console.print(_instances(report["instances"]))
+
+
+def _instances(found: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(caption="objects")
+    table.add_column("Mean IoU", justify="right")
+    table.add_column("AP", justify="right")
+    for threshold in found["f1"]:
+        table.add_column(f"F1 at {threshold}", justify="right")
+    numbers = [found["mean_iou"], found["ap"], *found["f1"].values()]
+    table.add_row(*(_number(number) for number in numbers))
+    return table
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -1,0 +1,164 @@
+"""`wsseg fit`: a dataset folder becomes a model."""
+
+import json
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsseg.commands import options
+from wsseg.errors import InputError
+
+if TYPE_CHECKING:
+    from wsseg.dataset import Dataset
+    from wsseg.model import ModelConfig
+    from wsseg.patches import Sample
+
+
+def fit(
+    data: options.Data,
+    out: Annotated[Path, typer.Option(help="Model folder to write.", metavar="MODEL", show_default=False)],
+    init: Annotated[
+        Path | None, typer.Option(help="Model to start from.", metavar="MODEL", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: options.Overwrite = False,
+    steps: options.Steps = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    unknown: options.Unknown = None,
+    background: options.Background = None,
+    channel_axis: options.ChannelAxis = None,
+) -> None:
+    """Train a model from the hints of a dataset folder.
+
+    Learns from hint maps, finished masks and clicks. At the end it tells an honest estimate of quality: some
+    hints are held back for the first half of the run and compared.
+    """
+    if not _open_out(out, data, resume=resume, overwrite=overwrite):
+        typer.echo(f"{out} holds a finished model; nothing is left to do (--overwrite trains it anew).")
+        return
+    from wsseg.dataset import open_dataset
+
+    dataset = open_dataset(data, unknown=unknown, background=background, channel_axis=channel_axis)
+    begin = time.monotonic()
+
+    from wsseg.fit import default_steps, fit_steps
+    from wsseg.memory import is_out_of_memory
+    from wsseg.model import load_model
+    from wsseg.progress import run_with_progress
+    from wsseg.train import TrainConfig
+
+    start = load_model(init) if init else None
+    samples = read_samples(dataset)
+    config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device)
+    command = shlex.join(["wsseg", *sys.argv[1:]])
+    run = fit_steps(samples, dataset.classes, config, out=out, init=start, resume=resume, command=command)
+    try:
+        fitted = run_with_progress(run)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_go_on(out)) from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"{data}: not enough memory for training on {device}; close other programs or use --device cpu, "
+            "and go on with --resume."
+        ) from error
+    _tell(fitted.model.config, out, time.monotonic() - begin)
+
+
+def read_samples(dataset: "Dataset") -> list["Sample"]:
+    """The images that have hints to train on, each with its weak labels.
+
+    Raises:
+        InputError: A file is broken, or no image has such hints.
+    """
+    from wsseg.fit import make_sample
+    from wsseg.normalise import Normalisation
+
+    samples, other = [], set()
+    dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of reading
+    for item in dataset.items:
+        image, hints = dataset.read(item)
+        painted = hints.scribbles is not None and bool(hints.scribbles.any())
+        if painted or hints.mask is not None or hints.clicks:
+            name = str(item.hints or item.mask or item.image)
+            samples.append(make_sample(image, hints, dataset.classes, Normalisation(), name))
+        else:
+            other |= {"boxes"} if hints.boxes else set()
+            other |= {"tags"} if hints.tags is not None else set()
+    if not samples:
+        there = f"only {' and '.join(sorted(other))}" if other else "no hints"
+        raise InputError(
+            f"{dataset.folder}: has {there}; fit learns from hint maps in hints/, finished masks in masks/ "
+            "and clicks.csv."
+        )
+    return samples
+
+
+def _open_out(out: Path, data: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Whether there is something to train; clears what an overwritten run left to resume from.
+
+    Raises:
+        InputError: `out` holds something that may not be replaced.
+    """
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other; give one.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; --out names a folder.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return True
+    checkpoint = out / "checkpoint"
+    # the folder is replaced as a whole, so nobody's own files may be in it
+    ours = _is_model(out) or {entry.name for entry in out.iterdir()} == {"checkpoint"}
+    if not ours or out.resolve() == data.resolve():
+        raise InputError(f"{out}: is not empty and no model folder; choose another one for --out.")
+    if resume:
+        return checkpoint.is_dir()
+    if overwrite:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return True
+    raise InputError(
+        f"{out}: is not empty; choose a new folder, or add --resume to go on with a stopped run, or "
+        "--overwrite to replace it."
+    )
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind") == "model"
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _how_to_go_on(out: Path) -> str:
+    state = out / "checkpoint" / "state.json"
+    if not state.is_file():
+        return "There was no checkpoint yet (one is written every minute); nothing was changed."
+    done = json.loads(state.read_text(encoding="utf-8"))["done"]
+    return f"The run up to step {done} is kept in {out}; the same command with --resume goes on from there."
+
+
+def _tell(config: "ModelConfig", out: Path, seconds: float) -> None:
+    typer.echo(quality_words(config))
+    share = config.provenance["annotated_share"]
+    steps = config.provenance["steps"]
+    typer.echo(f"Annotated {100 * share:.3g} % of the voxels; {steps} steps in {options.duration(seconds)}.")
+    typer.echo(f"The model is in {out}; wsseg predict {out} IMAGES --out MASKS uses it.")
+
+
+def quality_words(config: "ModelConfig") -> str:
+    """The estimate of quality as a sentence."""
+    quality = config.quality
+    if not quality or not quality.get("dice"):
+        return "Quality: no estimate, since no hint could be held back; mark more slices or images for one."
+    parts = [f"{config.classes[int(k)]} {dice:.3f}" for k, dice in quality["dice"].items()]
+    return (
+        f"Quality: Dice {quality['mean']:.3f} ({', '.join(parts)}), on {quality['held_back']} that were held "
+        f"back until step {quality['at_step']}."
+    )

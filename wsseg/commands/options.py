@@ -1,0 +1,68 @@
+"""Options that several commands share, said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Seed = Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same machine, same result.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", metavar="NAME")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Training steps; by default chosen from the data.", show_default=False
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run left in --out.")]
+Unknown = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="V", help="Foreign hint maps: the value that says nothing.", show_default=False
+    ),
+]
+Background = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="V", help="Foreign hint maps: the value of background.", show_default=False),
+]
+ChannelAxis = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="NIfTI, TIFF: the axis that is channels, where the file is silent.",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path, typer.Argument(help="Dataset folder: images/ and hints.", metavar="DATA", show_default=False)
+]
+
+
+def sizes_of(text: str, dims: int, option: str) -> tuple[int, ...]:
+    """Whole numbers above 0 from "64" (for every axis) or "64,64,32" (one an axis).
+
+    Raises:
+        InputError: It is neither.
+    """
+    from wsseg.errors import InputError
+
+    try:
+        numbers = [int(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= dims
+    if len(numbers) != dims or min(numbers) < 1:
+        example = ",".join(["64"] * dims)
+        raise InputError(f"{option} {text}: one whole number, or {dims} such as {example}, is right.")
+    return tuple(numbers)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: "12 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,109 @@
+"""`wsseg predict`: a model and images become masks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsseg.commands import options
+from wsseg.errors import InputError
+
+if TYPE_CHECKING:
+    from wsseg.batch import Outcome
+    from wsseg.model import ModelConfig
+
+LISTED = 10  # least certain images told on the screen; the file has them all
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Argument(help="Model folder that fit made.", metavar="MODEL", show_default=False)
+    ],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images, or folders of images.", metavar="IMAGE|FOLDER...", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the masks.", metavar="DIR", show_default=False)],
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write DIR/probabilities/ too, channels first.")
+    ] = False,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="Number connected objects in DIR/instances/ too.")
+    ] = False,
+    tile: Annotated[
+        str | None,
+        typer.Option(help="Tile size in voxels, such as 64 or 64,64,32.", metavar="N", show_default=False),
+    ] = None,
+    overlap: Annotated[
+        float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Share of a tile that neighbours share.")
+    ] = 0.5,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="Average over mirrored views, where mirroring is harmless.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the masks that are in --out and go on.")
+    ] = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    channel_axis: options.ChannelAxis = None,
+) -> None:
+    """Predict masks of images with a trained model.
+
+    An image whose mask is there is skipped, so the same command goes on with a stopped run. One bad image is
+    told and the others go on; the exit code is then 2. DIR/uncertainty.csv lists the images, least certain
+    first: those are worth the next hints.
+    """
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other; give one.")
+    from wsseg.images import list_images
+
+    found = list_images(images)
+    if not found:
+        raise InputError(
+            f"{images[0]}: holds no image; NIfTI, TIFF, PNG, JPEG, OME-Zarr or DICOM folders are."
+        )
+    from wsseg.batch import Wanted, open_out, predict_images
+    from wsseg.model import load_model
+    from wsseg.predict import Predictor
+    from wsseg.progress import run_with_progress
+
+    loaded = load_model(model)
+    size = _tile(tile, loaded.config) if tile else None
+    predictor = Predictor(loaded, device=device, tile=size, overlap=overlap, flips=flips)
+    open_out(out, loaded, found, resume=resume, overwrite=overwrite)
+    wanted = Wanted(probabilities, instances, overwrite, channel_axis)
+    outcome = run_with_progress(predict_images(predictor, found, out, wanted))
+    _tell(outcome, out)
+    if outcome.failed:
+        raise typer.Exit(2)
+
+
+def _tile(text: str, config: "ModelConfig") -> tuple[int, ...]:
+    """The tile that `--tile` asks for.
+
+    Raises:
+        InputError: The network can't take it; the sentence names the nearest that it can.
+    """
+    divisor = config.encoder.divisor
+    size = options.sizes_of(text, config.encoder.dims, "--tile")
+    if any(s % d for s, d in zip(size, divisor, strict=True)):
+        nearest = ",".join(str(max(d, round(s / d) * d)) for s, d in zip(size, divisor, strict=True))
+        raise InputError(
+            f"--tile {text}: this model needs multiples of {','.join(map(str, divisor))}, such as {nearest}."
+        )
+    return size
+
+
+def _tell(outcome: "Outcome", out: Path) -> None:
+    for warning in outcome.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    for sentence in outcome.failed.values():
+        typer.echo(f"Error: {sentence}", err=True)
+    parts = [f"{len(outcome.done)} predicted"]
+    parts += [f"{len(outcome.skipped)} skipped (done before)"] if outcome.skipped else []
+    parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
+    typer.echo(f"{', '.join(parts)}; masks are in {out}")
+    if len(outcome.uncertainty) > 1:
+        typer.echo(f"Least certain (all in {out / 'uncertainty.csv'}):")
+        for stem, value in list(outcome.uncertainty.items())[:LISTED]:
+            typer.echo(f"  {value:.3f}  {stem}")
