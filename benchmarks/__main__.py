@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("predict", "volume", "slices")
+ALL = ("predict", "volume", "scribbles", "slices")
 
 
 def main() -> None:

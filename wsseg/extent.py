@@ -29,15 +29,12 @@ def imply_background(labels: WeakLabels) -> WeakLabels:
     """
     if labels.target.ndim != 3 or labels.known.all():
         return labels
-    weight = labels.weight.copy()
-    target = labels.target.copy()
+    implied = np.zeros(labels.target.shape, bool)
     for axis in range(3):
-        for index in empty_slices(labels, axis):
-            place = (*[slice(None)] * axis, int(index))
-            unknown = labels.weight[place] == 0
-            weight[place][unknown] = WEIGHT
-            target[place][unknown] = 0
-    return replace(labels, target=target, weight=weight)
+        np.moveaxis(implied, axis, 0)[empty_slices(labels, axis)] = True
+    implied &= ~labels.known
+    weight = np.where(implied, np.float32(WEIGHT), labels.weight)
+    return replace(labels, target=np.where(implied, 0, labels.target), weight=weight)
 
 
 def empty_slices(labels: WeakLabels, axis: int) -> np.ndarray:
