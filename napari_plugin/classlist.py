@@ -32,6 +32,7 @@ class ClassList(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._painted: tuple[dict[int, str], int] | None = None
         self.rows = QListWidget()
         self.rows.setIconSize(QSize(16, 16))
         self.rows.setToolTip("Click: paint with this class. Double click: rename it.")
@@ -56,9 +57,16 @@ class ClassList(QWidget):
 
     def show_classes(self, classes: Mapping[int, str], colours: Mapping[int, str], selected: int) -> None:
         """Show these classes, background below them, and mark the one that the brush paints."""
+        shown = [
+            (item.data(_ID), item.text()) for item in map(self.rows.item, range(self.rows.count())) if item
+        ]
+        wanted = {**classes, BACKGROUND: "background"}
+        if shown == list(wanted.items()) and self._painted == (dict(colours), selected):
+            return  # or a name that is being typed would be lost at the next tick
+        self._painted = (dict(colours), selected)
         self.rows.blockSignals(True)
         self.rows.clear()
-        for k, name in {**classes, BACKGROUND: "background"}.items():
+        for k, name in wanted.items():
             item = QListWidgetItem(_swatch(colours.get(k, BACKGROUND_COLOUR)), name)
             item.setData(_ID, k)
             if k != BACKGROUND:

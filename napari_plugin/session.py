@@ -163,7 +163,7 @@ def check_fits(model: "Model", image: Image, name: str) -> None:
     if (encoder.dims, encoder.channels_in) != (image.ndim, image.channels):
         raise InputError(
             f"The model was trained on {encoder.dims}D images with {encoder.channels_in} channels; {name} is "
-            f"{image.ndim}D with {image.channels}. Press New to start without it, or choose another image."
+            f"{image.ndim}D with {image.channels}. Press Forget model, or choose another image."
         )
 
 
@@ -218,9 +218,11 @@ def _preview(
     from wsseg.predict import Predictor
 
     sizes, tile = sample.image.shape, model.config.patch
-    margins = [max(t // 4, (t - r.stop + r.start + 1) // 2) for r, t in zip(region, tile, strict=True)]
-    low = [max(0, r.start - m) for r, m in zip(region, margins, strict=True)]
-    high = [min(n, r.stop + m) for r, m, n in zip(region, margins, sizes, strict=True)]
+    extents = [r.stop - r.start for r in region]
+    wanted = [max(t, e + 2 * (t // 4)) for e, t in zip(extents, tile, strict=True)]  # a slice: just one tile
+    starts = [r.start - (w - e) // 2 for r, w, e in zip(region, wanted, extents, strict=True)]
+    low = [max(0, s) for s in starts]
+    high = [min(n, s + w) for s, w, n in zip(starts, wanted, sizes, strict=True)]
     wider = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     image = replace(sample.image, data=_Window(sample.image.data, wider))
     done = _Blocks(image.shape)

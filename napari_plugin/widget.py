@@ -139,9 +139,7 @@ class SegmentWidget(QScrollArea):
 
     def choose_image(self, layer: "Layer | None") -> None:
         """Work on another image; what runs on the old one is stopped."""
-        if self.worker is not None:
-            self.stop()
-            self.controller.drop()
+        self.stop()
         if self.try_to(self.controller.choose_image, layer):
             self._turn()
 
@@ -182,11 +180,15 @@ class SegmentWidget(QScrollArea):
             self.stop()
 
     def stop(self) -> None:
-        """Ask the work to end after the step it is at; what is there stays."""
-        if self.worker is not None:
-            self.worker.quit()
-            self.stop_button.setEnabled(False)
-            self.status.setText("Stopping …")
+        """End the work; what is there stays. The step under way ends by itself, and nobody listens to it."""
+        if self.worker is None:
+            return
+        self.worker.quit()
+        self.worker = None
+        self.timer.stop()
+        self.controller.drop()
+        self._show()
+        self.status.setText("Stopped; what is there is kept.")
 
     def ask_save_mask(self) -> None:
         """Save the mask where the user says."""
@@ -241,13 +243,13 @@ class SegmentWidget(QScrollArea):
         self._show()
 
     def _finished(self, generation: int) -> None:
-        stopped = self.worker is not None and self.worker.abort_requested
+        if generation != self.controller.generation:
+            return  # stopped before, and perhaps another one runs
         self.worker = None  # or its model would stay in memory
         self.timer.stop()
-        words = "Stopped; what is there is kept." if stopped else ("" if self.controller.message else "Done.")
         self.controller.end(generation)
         self._show()
-        self.status.setText(words)
+        self.status.setText("" if self.controller.message else "Done.")
 
     def _show_error(self, error: BaseException, generation: int) -> None:
         words = sentence(error)
@@ -303,18 +305,17 @@ class SegmentWidget(QScrollArea):
 
     def _show(self) -> None:
         c, run = self.controller, self.controller.run
-        if not self.classes.rows.hasFocus() or run is None:
-            self.classes.show_classes(c.classes, c.colours, c.selected)
+        self.classes.show_classes(c.classes, c.colours, c.selected)
         busy = self.worker is not None
         self.go.setEnabled(not busy)
-        self.stop_button.setEnabled(busy and not self.worker.abort_requested)
+        self.stop_button.setEnabled(busy)
         self.go.setText("Segment" if c.model is None else "Segment on")
         share = run.share() if run is not None else 0
         self.bar.setRange(0, 0 if share is None else 1000)
         self.bar.setValue(round(1000 * (share or 0)))
         total = run.trained.total if run is not None and run.trained is not None else 0
         self.curve.show_losses(c.losses, total)
-        if run is not None and not (busy and self.worker.abort_requested):
+        if run is not None:
             self.status.setText(run.words())
         self.message.setText(c.message)
         self.message.setVisible(bool(c.message))

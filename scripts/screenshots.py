@@ -12,24 +12,36 @@ from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
-from skimage.morphology import skeletonize
 
 OUT = Path(__file__).parent.parent / "docs" / "images" / "napari.png"
 SIZE = (1400, 900)
 SLICES = range(18, 80, 10)  # axial slices that get strokes
 SHOWN = 43  # one between two of them
-SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 90.0
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 300
 
 
-def strokes(mask: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-    """A few thin lines along the middle of a shape, as a hand would draw them."""
-    middle = skeletonize(ndimage.binary_erosion(mask) if mask.sum() > 200 else mask)
+def strokes(mask: np.ndarray, rng: np.random.Generator, count: int = 2, length: int = 22) -> np.ndarray:
+    """A few lines that wander through a shape as a hand does: they turn slowly and stay inside."""
     drawn = np.zeros_like(mask)
-    places = np.argwhere(middle)
-    for place in places[rng.permutation(len(places))[:3]]:
-        near = np.linalg.norm(np.argwhere(middle) - place, axis=1) < length
-        drawn[tuple(np.argwhere(middle)[near].T)] = True
+    depth = ndimage.distance_transform_edt(mask)
+    places = np.argwhere(depth >= np.quantile(depth[mask], 0.7)) if mask.any() else []
+    for _ in range(count if len(places) else 0):
+        at, angle = places[rng.integers(len(places))].astype(float), rng.uniform(0, 2 * np.pi)
+        for _ in range(length):
+            turns = angle + rng.normal(0, 0.15) + np.array([0, 0.4, -0.4, 0.8, -0.8])
+            ahead = [at + 2.5 * np.array([np.cos(a), np.sin(a)]) for a in turns]
+            angle = turns[int(np.argmax([_value(depth, p) for p in ahead]))]
+            step = at + np.array([np.cos(angle), np.sin(angle)])
+            if _value(depth, step) < 1:
+                break
+            drawn[tuple(np.round(at).astype(int))] = drawn[tuple(np.round(step).astype(int))] = True
+            at = step
     return drawn
+
+
+def _value(array: np.ndarray, place: np.ndarray) -> float:
+    index = tuple(np.round(place).astype(int))
+    return float(array[index]) if all(0 <= i < n for i, n in zip(index, array.shape, strict=True)) else -1.0
 
 
 def tissue() -> np.ndarray:
@@ -40,12 +52,15 @@ def tissue() -> np.ndarray:
     return np.where(np.maximum(grey, white) < 0.5, 0, np.where(white > grey, 2, 1))
 
 
-def wait(seconds: float, until=lambda: False) -> None:
-    """Let the window live for a while."""
-    end = time.monotonic() + seconds
+def wait(seconds: float, until=lambda: False) -> float:
+    """Let the window live for a while; gives the longest time that it did not answer, in seconds."""
+    end, slowest = time.monotonic() + seconds, 0.0
     while time.monotonic() < end and not until():
+        began = time.monotonic()
         QApplication.processEvents()
+        slowest = max(slowest, time.monotonic() - began)
         time.sleep(0.01)
+    return slowest
 
 
 def main() -> None:
@@ -65,28 +80,29 @@ def main() -> None:
     truth, rng = tissue(), np.random.default_rng(3)
     for z in (SHOWN, *SLICES):
         for k, label in ((1, 1), (2, 2), (0, 255)):
-            controller.hints.data[:, :, z][strokes(truth[:, :, z] == k, 9, rng)] = label
+            controller.hints.data[:, :, z][strokes(truth[:, :, z] == k, rng, 5 if z == SHOWN else 2)] = label
     controller.hints.refresh()
     viewer.dims.set_point(2, SHOWN * 2.0)
     viewer.scene.camera.zoom *= 1.1
     wait(1)
+    widget.steps.setValue(STEPS)
     began = time.monotonic()
     widget.segment()
-    first = None
-    while time.monotonic() - began < SECONDS and widget.worker is not None:
-        wait(0.05)
+    first, slowest = None, 0.0
+    while controller.run is not None and len(controller.losses) < 0.9 * STEPS:
+        slowest = max(slowest, wait(0.05))
         if first is None and any("mask" in layer.name for layer in viewer.layers):
             first = time.monotonic() - began
             print(f"first mask after {first:.1f} s")
-    QApplication.processEvents()
+    print(f"the window was slow to answer for {slowest:.2f} s at most; {controller.run.words()}")
     picture = Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False))
     OUT.parent.mkdir(parents=True, exist_ok=True)
     picture.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(OUT, optimize=True)
     print(f"{OUT.name}: {picture.size}, {OUT.stat().st_size // 1024} kB")
     stopped = time.monotonic()
     widget.stop()
-    wait(30, lambda: widget.worker is None)
-    print(f"stopped after {time.monotonic() - stopped:.2f} s: {controller.message or widget.status.text()}")
+    print(f"Stop answered after {time.monotonic() - stopped:.3f} s: {widget.status.text()}")
+    wait(15)
     viewer.close()
 
 
