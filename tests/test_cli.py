@@ -329,3 +329,22 @@ class TestRobot:
         assert "“dots”" in wsseg_("robot", *where, "dots", code=2).stderr
         assert "--axis up" in wsseg_("robot", *where, "slices", "--axis", "up", code=2).stderr
         assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.gui
+def test_the_gui_opens_a_dataset_with_the_widget_docked(data, monkeypatch, qtbot):
+    napari = pytest.importorskip("napari")
+    import torch._dynamo  # noqa: F401  brings triton, which must not come after a window (napari_plugin/backend.py)
+
+    seen = {}
+
+    def look():
+        viewer = napari.current_viewer()
+        seen["layers"] = [layer.name for layer in viewer.layers]
+        seen["docked"] = list(viewer.window.dock_widgets)
+        viewer.close()
+
+    monkeypatch.setattr(napari, "run", look)
+    wsseg_("gui", data)
+    assert seen["layers"] == ["ball0", "ball0 hints", "ball1", "ball1 hints"]
+    assert any("wsseg" in name for name in seen["docked"])
