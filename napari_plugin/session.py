@@ -159,7 +159,7 @@ def read_model(folder: Path) -> Generator[Event, None, "Model"]:
 
 def check_fits(model: "Model", image: Image, name: str) -> None:
     """Raise an InputError where image and model differ in axes or channels."""
-    encoder = model.config.encoder
+    encoder = model.config.architecture
     if (encoder.dims, encoder.channels_in) != (image.ndim, image.channels):
         raise InputError(
             f"The model was trained on {encoder.dims}D images with {encoder.channels_in} channels; {name} is "

@@ -189,7 +189,7 @@ def test_four_axes_are_read_once_the_channels_are_named(tmp_path):
     ):
         result = CliRunner().invoke(app, [*(str(part) for part in command), "--channel-axis", "3"])
         assert result.exit_code == 0, result.output
-    assert load_model(tmp_path / "model").config.encoder.channels_in == 2
+    assert load_model(tmp_path / "model").config.architecture.channels_in == 2
     assert read_labels(tmp_path / "masks" / "a.nii.gz").shape == SIZE[3]
 
 

@@ -16,6 +16,7 @@ from wsseg.model import load_model
 from wsseg.normalise import Normalisation
 from wsseg.steps import finish
 from wsseg.train import TrainConfig
+from wsseg.unet import Encoder, EncoderConfig
 
 CLASSES = {3: "ball"}
 
@@ -44,7 +45,7 @@ def test_a_sample_holds_outputs_and_not_class_ids(sample):
 
 def test_the_plan_follows_the_data(sample):
     plan = plan_model([sample], CLASSES, Normalisation())
-    assert plan.encoder.dims == sample.image.ndim
+    assert plan.architecture.dims == sample.image.ndim
     assert plan.class_ids == (0, 3)
     assert plan.patch == sample.image.shape
     assert plan.flip_axes == tuple(range(sample.image.ndim))
@@ -117,6 +118,19 @@ def test_going_on_from_a_model(sample):
     three = replace(sample, image=rgb, statistics=Normalisation().measure(rgb))
     with pytest.raises(InputError, match="--init"):
         prepare([three], CLASSES, TrainConfig(steps=2, device="cpu"), init=first.model)
+
+
+def test_starting_from_an_encoder(sample, tmp_path):
+    dims = sample.image.ndim
+    shape = EncoderConfig(dims, 1, (4, 6), ((1,) * dims, (2,) * dims), ((3,) * dims,) * 2)
+    encoder = Encoder(shape)
+    fitted = finish(fit_steps([sample], CLASSES, TrainConfig(steps=1, device="cpu"), encoder=encoder))
+    total = len(encoder.state_dict())
+    assert fitted.model.config.encoder == {"loaded": total, "total": total}
+    assert fitted.model.config.architecture == shape
+    other = Encoder(replace(shape, channels_in=3))
+    with pytest.raises(InputError, match=r"--encoder: .* 3 channels"):
+        prepare([sample], CLASSES, TrainConfig(steps=1, device="cpu"), encoder=other)
 
 
 def test_refusals(ball_image):

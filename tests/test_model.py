@@ -13,7 +13,7 @@ from wsseg.normalise import Normalisation
 
 def small_model(dims: int, classes=None) -> Model:
     config = ModelConfig(
-        encoder=SMALL[dims],
+        architecture=SMALL[dims],
         classes=classes or {1: "cell", 7: "wall"},
         normalisation=Normalisation(1.0, 99.0),
         spacing=(1.5,) * dims,
@@ -45,7 +45,7 @@ def test_save_and_load_is_the_same_model(tmp_path, dims):
 def test_saving_again_replaces_the_whole_folder(tmp_path):
     small_model(2).save(tmp_path / "model", extra={"history.json": "{}"})
     small_model(3).save(tmp_path / "model")
-    assert load_model(tmp_path / "model").config.encoder.dims == 3
+    assert load_model(tmp_path / "model").config.architecture.dims == 3
     assert not (tmp_path / "model/history.json").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
@@ -53,8 +53,8 @@ def test_saving_again_replaces_the_whole_folder(tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [
-        ("config.json", "{", "not a model's config.json"),
-        ("config.json", "[]", "not a model's config.json"),
+        ("config.json", "{", "no config.json of a wsseg model"),
+        ("config.json", "[]", "no config.json of a wsseg model"),
         ("config.json", '{"format": 9, "kind": "model"}', "format 9"),
         ("config.json", '{"format": 1, "kind": "model"}', "lacks or misspells"),
         ("weights.safetensors", "garbage", "damaged"),

@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(ball_image, tmp
     save_checkpoint(tmp_path / "checkpoint", trainer, "key", [], None)
     with pytest.raises(InputError, match="other data or options"):
         load_checkpoint(tmp_path / "checkpoint", trainer, "another")
-    (tmp_path / "checkpoint/state.safetensors").write_bytes(b"half")
+    (tmp_path / "checkpoint/weights.safetensors").write_bytes(b"half")
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(tmp_path / "checkpoint", trainer, "key")
 

@@ -28,7 +28,7 @@ def tiny_model(
     spacing = spacing or (1.0,) * dims
     encoder = plan_encoder(channels_in=channels_in, spacing=(1.0,) * dims, size=(16,) * dims, channels=(4, 8))
     config = ModelConfig(
-        encoder=encoder,
+        architecture=encoder,
         classes=classes or {1: "ball"},
         normalisation=Normalisation(),
         spacing=spacing,

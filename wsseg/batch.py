@@ -181,7 +181,7 @@ def fitted_to(image: Image, config: ModelConfig, name: str) -> tuple[Image, list
     Raises:
         InputError: The model was trained on another number of axes or channels.
     """
-    encoder = config.encoder
+    encoder = config.architecture
     if image.ndim != encoder.dims:
         raise InputError(
             f"{name}: has {image.ndim} spatial axes, but the model was trained on images with "
@@ -278,7 +278,7 @@ def _predict(
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise tile_advice(str(path), predictor.tile, predictor.config.encoder.divisor) from error
+        raise tile_advice(str(path), predictor.tile, predictor.config.architecture.divisor) from error
 
 
 def _stops_all(error: InputError) -> bool:

@@ -1,16 +1,12 @@
 """The state of a training run on disk, so that a killed run goes on to the same result."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from wsseg.atomic import write_beside
 from wsseg.errors import InputError
-from wsseg.model import save_tensors
+from wsseg.weights import read_folder, write_folder
 
 if TYPE_CHECKING:
     from wsseg.train import Trainer
@@ -27,18 +23,16 @@ def save_checkpoint(
         key: Fingerprint of everything that decides the run's result; a resume must have the same.
         losses: So far.
         quality: Estimate on held-back hints, once made.
+
+    Raises:
+        InputError: The folder can't be written.
     """
     tensors = {f"net.{k}": v for k, v in trainer.net.state_dict().items()}
     tensors |= {f"teacher.{k}": v for k, v in trainer.teacher.state_dict().items()}
     for i, state in trainer.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    with write_beside(folder) as fresh:
-        fresh.mkdir()
-        save_tensors(
-            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / "state.safetensors"
-        )
-        state_json = {"format": 1, "key": key, "done": trainer.done, "losses": losses, "quality": quality}
-        (fresh / "state.json").write_text(json.dumps(state_json), encoding="utf-8")
+    config = {"key": key, "done": trainer.done, "losses": losses, "quality": quality}
+    write_folder(folder, "checkpoint", config, tensors)
 
 
 def load_checkpoint(folder: Path, trainer: "Trainer", key: str) -> tuple[list[float], dict | None]:
@@ -47,11 +41,7 @@ def load_checkpoint(folder: Path, trainer: "Trainer", key: str) -> tuple[list[fl
     Raises:
         InputError: Damaged, or of a run with other data or options.
     """
-    try:
-        values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "state.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{folder} is damaged ({error}); start again with --overwrite.") from error
+    values, tensors = read_folder(folder, "checkpoint")
     if values["key"] != key:
         raise InputError(
             f"{folder} belongs to a run with other data or options; resume with the same ones, or start "

@@ -24,7 +24,7 @@ from wsseg.patches import Sample, plan_patch
 from wsseg.steps import Step
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import TrainConfig, Trainer
-from wsseg.unet import plan_encoder
+from wsseg.unet import Encoder, EncoderConfig, plan_encoder
 from wsseg.weak import WeakLabels, weak_labels
 
 BUDGET = {2: 2**14, 3: 2**17}  # voxels in a patch; with the batch sizes about 0.3 s a step on 2 slow cores
@@ -73,17 +73,17 @@ def plan_model(
     _check_classes(samples, classes)
     spacing = tuple(float(v) for v in np.median([sample.image.spacing for sample in samples], axis=0))
     sizes = [sample.image.shape for sample in samples]
-    encoder = plan_encoder(
+    shape = plan_encoder(
         channels_in=samples[0].image.channels,
         spacing=spacing,
         size=[int(v) for v in np.median(sizes, axis=0)],
     )
     return ModelConfig(
-        encoder=encoder,
+        architecture=shape,
         classes=dict(classes),
         normalisation=normalisation,
         spacing=spacing,
-        patch=plan_patch(sizes, encoder.divisor, BUDGET[encoder.dims]),
+        patch=plan_patch(sizes, shape.divisor, BUDGET[shape.dims]),
         rgb=samples[0].image.rgb,
         flip_axes=flip_axes([sample.labels for sample in samples], len(classes) + 1),
     )
@@ -119,27 +119,49 @@ def prepare(
     config: TrainConfig,
     *,
     init: Model | None = None,
+    encoder: Encoder | None = None,
 ) -> Trainer:
-    """A trainer that is ready to run on these samples, with flips and turns where they are harmless."""
+    """A trainer that is ready to run on these samples, with flips and turns where they are harmless.
+
+    Args:
+        samples: Images with labels.
+        classes: Class id to name.
+        config: How to train.
+        init: A model to go on from.
+        encoder: A pretrained encoder to start from; its architecture is taken with its weights.
+
+    Raises:
+        InputError: The data is not fit for training, or does not fit `init` or `encoder`.
+    """
     plan = plan_model(samples, classes, Normalisation())
     if init is not None:
-        plan = _like(init.config, plan)
+        plan = _with_architecture(plan, init.config.architecture, "--init: the model")
+        plan = replace(plan, patch=init.config.patch)
+    if encoder is not None:
+        plan = _with_architecture(plan, encoder.config, "--encoder: the encoder")
+        sizes = [sample.image.shape for sample in samples]
+        plan = replace(plan, patch=plan_patch(sizes, encoder.config.divisor, BUDGET[encoder.config.dims]))
     augment = replace(
         config.augment,
         flip_axes=plan.flip_axes,
         turn_planes=turn_planes(plan.flip_axes, plan.spacing, plan.patch),
     )
-    return Trainer(samples, plan, replace(config, augment=augment), init=init)
+    return Trainer(samples, plan, replace(config, augment=augment), init=init, encoder=encoder)
 
 
-def _like(old: ModelConfig, plan: ModelConfig) -> ModelConfig:
-    """The plan for going on from a model: its architecture and patch, the new data's classes."""
-    if (old.encoder.dims, old.encoder.channels_in) != (plan.encoder.dims, plan.encoder.channels_in):
+def _with_architecture(plan: ModelConfig, shape: EncoderConfig, what: str) -> ModelConfig:
+    """The plan with another architecture.
+
+    Raises:
+        InputError: It is for images of other dimensions or channels.
+    """
+    own = plan.architecture
+    if (shape.dims, shape.channels_in) != (own.dims, own.channels_in):
         raise InputError(
-            f"--init: the model was trained on {old.encoder.dims}D images with {old.encoder.channels_in} channels, "
-            f"these are {plan.encoder.dims}D with {plan.encoder.channels_in}; leave --init out."
+            f"{what} is for {shape.dims}D images with {shape.channels_in} channels, these are {own.dims}D "
+            f"with {own.channels_in}; leave it out."
         )
-    return replace(plan, encoder=old.encoder, patch=old.patch)
+    return replace(plan, architecture=shape)
 
 
 def default_steps(samples: Sequence[Sample]) -> int:
@@ -167,6 +189,7 @@ def fit_steps(
     *,
     out: Path | None = None,
     init: Model | None = None,
+    encoder: Encoder | None = None,
     resume: bool = False,
     command: str = "",
 ) -> Generator[Step, None, Fitted]:
@@ -177,18 +200,19 @@ def fit_steps(
         classes: Class id to name.
         config: How to train.
         out: Model folder to write; while the run lasts it holds `checkpoint/`. None = write nothing.
-        init: A model to start from.
+        init: A model to go on from.
+        encoder: A pretrained encoder to start from.
         resume: Go on from `out`/checkpoint where there is one; the result is that of an unbroken run.
         command: What the user typed, for the record.
 
     Raises:
         InputError: The data is not fit for training, or a checkpoint is of another run.
     """
-    trainer = prepare(samples, classes, config, init=init)
+    trainer = prepare(samples, classes, config, init=init, encoder=encoder)
     early, held, words = hold_back(samples, config.seed)
     release = round(RELEASE * config.steps) if held else 0
     checkpoint = out / "checkpoint" if out else None
-    key = _fingerprint(samples, classes, config, init)
+    key = _fingerprint(samples, classes, config, init, encoder)
     losses: list[float] = []
     quality: dict[str, Any] | None = None
     if resume and checkpoint is not None and checkpoint.is_dir():
@@ -211,19 +235,27 @@ def fit_steps(
             saved = time.monotonic()
     model = trainer.model
     record = _provenance(samples, config, trainer, command)
-    model = Model(replace(model.config, quality=quality, provenance=record), model.net)
+    taken = trainer.taken_encoder
+    counts = {"loaded": len(taken.loaded), "total": taken.total} if taken else None
+    model = Model(replace(model.config, encoder=counts, quality=quality, provenance=record), model.net)
     if out is not None:
         model.save(out, extra={"history.json": json.dumps({"loss": losses})})
     return Fitted(model, losses)
 
 
 def _fingerprint(
-    samples: Sequence[Sample], classes: Mapping[int, str], config: TrainConfig, init: Model | None
+    samples: Sequence[Sample],
+    classes: Mapping[int, str],
+    config: TrainConfig,
+    init: Model | None,
+    encoder: Encoder | None,
 ) -> str:
     """A short code for everything that decides the result of a run on one machine."""
-    start = None
-    if init is not None:
-        start = {k: float(v.double().sum()) for k, v in init.net.state_dict().items()}
+    start = [
+        {k: float(v.double().sum()) for k, v in net.state_dict().items()}
+        for net in (init.net if init else None, encoder)
+        if net is not None
+    ]
     parts = [asdict(config), dict(classes), [_checksum(sample) for sample in samples], start]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

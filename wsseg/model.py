@@ -1,21 +1,16 @@
-"""The model folder: a readable `config.json` and `weights.safetensors`. Nothing in it can run."""
+"""The model folder: architecture, classes, normalisation, spacing and weights of a trained network."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from wsseg.atomic import write_beside
 from wsseg.errors import InputError
 from wsseg.normalise import Normalisation
 from wsseg.unet import Encoder, EncoderConfig, UNet
-
-FORMAT = 1
+from wsseg.weights import CONFIG, WEIGHTS, read_folder, tuples, write_folder
 
 
 @dataclass(frozen=True)
@@ -23,24 +18,26 @@ class ModelConfig:
     """All that is needed to build a model again and to use it as it was trained.
 
     Attributes:
-        encoder: Architecture.
+        architecture: Of the encoder; the decoder follows from it.
         classes: Class id to name, background left out; network output i is the i-th id, output 0 background.
         normalisation: Recipe for intensities.
         spacing: Size of a voxel per axis, the median of what was trained on.
         patch: Training patch and prediction tile, voxels.
         rgb: Whether the channels are colour.
         flip_axes: Axes along which mirroring is harmless, for test-time flips.
+        encoder: What was taken of a pretrained encoder: {"loaded": n, "total": n}, or None.
         quality: Estimate on held-back hints, or None.
         provenance: Seed, versions, command, checksums of the hints.
     """
 
-    encoder: EncoderConfig
+    architecture: EncoderConfig
     classes: Mapping[int, str]
     normalisation: Normalisation
     spacing: tuple[float, ...]
     patch: tuple[int, ...]
     rgb: bool = False
     flip_axes: tuple[int, ...] = ()
+    encoder: Mapping[str, int] | None = None
     quality: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -49,42 +46,26 @@ class ModelConfig:
         """Class id of each network output, 0 first."""
         return (0, *sorted(self.classes))
 
-    def to_json(self) -> str:
-        """Readable text; class ids become strings, as JSON wants."""
-        return json.dumps({"format": FORMAT, "kind": "model", **asdict(self)}, indent=2)
-
     @classmethod
-    def from_json(cls, text: str, name: str) -> "ModelConfig":
-        """Read what `to_json` wrote; `name` is the file, for messages.
+    def from_values(cls, values: Mapping[str, Any], name: str) -> "ModelConfig":
+        """Make one from what a config.json holds; `name` is the file, for messages.
 
         Raises:
-            InputError: Not a model's config, or of a later format.
+            InputError: An entry is missing or misspelt.
         """
+        rest = dict(values)
         try:
-            values = json.loads(text)
-            version, kind = values.pop("format"), values.pop("kind")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{name} is not a model's config.json; name a folder that fit made.") from error
-        if version != FORMAT or kind != "model":
-            raise InputError(
-                f"{name} is a {kind} of format {version}; this wsseg reads models of format {FORMAT}."
-            )
-        try:
-            encoder = {k: _tuples(v) for k, v in values.pop("encoder").items()}
+            shape = {k: tuples(v) for k, v in rest.pop("architecture").items()}
             return cls(
-                encoder=EncoderConfig(**encoder),
-                classes={int(k): v for k, v in values.pop("classes").items()},
-                normalisation=Normalisation(**values.pop("normalisation")),
-                **{k: _tuples(v) for k, v in values.items()},
+                architecture=EncoderConfig(**shape),
+                classes={int(k): v for k, v in rest.pop("classes").items()},
+                normalisation=Normalisation(**rest.pop("normalisation")),
+                **{k: tuples(v) for k, v in rest.items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{name} lacks or misspells an entry ({error}); train the model again."
             ) from error
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,32 +85,12 @@ class Model:
         Raises:
             InputError: The folder can't be written.
         """
-        with write_beside(folder) as fresh:
-            fresh.mkdir()
-            (fresh / "config.json").write_text(self.config.to_json(), encoding="utf-8")
-            for name, text in (extra or {}).items():
-                (fresh / name).write_text(text, encoding="utf-8")
-            weights = {
-                name: tensor.detach().cpu().contiguous() for name, tensor in self.net.state_dict().items()
-            }
-            save_tensors(weights, fresh / "weights.safetensors")
-
-
-def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write tensors as safetensors.
-
-    Raises:
-        OSError: The disk refuses; safetensors has an error of its own for that, which no writer expects.
-    """
-    try:
-        save_file(dict(tensors), path)
-    except SafetensorError as error:
-        raise OSError(f"{error}") from error
+        write_folder(folder, "model", asdict(self.config), self.net.state_dict(), extra=extra)
 
 
 def build(config: ModelConfig) -> UNet:
     """The network of a config, with fresh weights."""
-    return UNet(Encoder(config.encoder), len(config.classes) + 1)
+    return UNet(Encoder(config.architecture), len(config.classes) + 1)
 
 
 def load_model(folder: Path | str) -> Model:
@@ -138,26 +99,14 @@ def load_model(folder: Path | str) -> Model:
     Raises:
         InputError: No such folder, not a model, damaged weights.
     """
-    folder = Path(folder)
-    if not (folder / "config.json").is_file() or not (folder / "weights.safetensors").is_file():
-        raise InputError(
-            f"{folder} is no model folder; it should hold config.json and weights.safetensors from fit."
-        )
-    config = ModelConfig.from_json(
-        (folder / "config.json").read_text(encoding="utf-8"), str(folder / "config.json")
-    )
-    try:
-        weights = load_file(folder / "weights.safetensors")
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{folder / 'weights.safetensors'} is damaged ({error}); train the model again."
-        ) from error
+    values, weights = read_folder(folder, "model")
+    config = ModelConfig.from_values(values, str(Path(folder) / CONFIG))
     net = build(config)
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(
-            f"{folder}/weights.safetensors does not fit the config.json beside it; keep two files of one run."
+            f"{Path(folder) / WEIGHTS} does not fit the {CONFIG} beside it; keep two files of one run."
         ) from error
     return Model(config, net.eval())
 

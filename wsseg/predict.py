@@ -57,7 +57,7 @@ class Predictor:
     ) -> None:
         self.config = model.config
         self.device = choose_device(device)
-        self.dims = model.config.encoder.dims
+        self.dims = model.config.architecture.dims
         self.net: nn.Module = model.net.to(self.device).to(memory_format=memory_format(self.dims)).eval()
         self.tile = tuple(tile or model.config.patch)
         self.overlap = overlap

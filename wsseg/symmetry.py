@@ -40,7 +40,7 @@ def flip_axes(labels: Sequence[WeakLabels], classes: int) -> tuple[int, ...]:
 def turn_planes(
     axes: Sequence[int], spacing: Sequence[float], size: Sequence[int]
 ) -> tuple[tuple[int, int], ...]:
-    """Pairs of axes in which right-angle turns are harmless: both may be mirrored, spacing and patch are equal."""
+    """Pairs of axes that may be turned into each other: both may be mirrored, spacing and patch are equal."""
     return tuple(
         (a, b)
         for a, b in combinations(axes, 2)
@@ -49,7 +49,7 @@ def turn_planes(
 
 
 def _places(label: WeakLabels, classes: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Class -> centre and spread of its known voxels along each axis, as shares of the image from its centre."""
+    """Class -> centre and spread of its known voxels per axis, as shares of the image from its centre."""
     found = {}
     size = np.array(label.target.shape, float)
     for k in range(1, classes):

@@ -21,7 +21,7 @@ from wsseg.losses import weak_loss
 from wsseg.model import Model, ModelConfig, build
 from wsseg.patches import PatchSampler, Sample
 from wsseg.steps import Step
-from wsseg.unet import take_weights
+from wsseg.unet import Encoder, take_weights
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Trainer:
         samples: Images with labels.
         model_config: What to build.
         config: How to train.
-        init: A model to start from; tensors that fit are taken.
+        init: A model to go on from; tensors that fit are taken (`taken` tells which).
+        encoder: A pretrained encoder, likewise (`taken_encoder`).
     """
 
     def __init__(
@@ -70,14 +71,16 @@ class Trainer:
         config: TrainConfig,
         *,
         init: Model | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.model_config, self.config = model_config, config
-        self.dims = model_config.encoder.dims
+        self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
         self.batch = config.batch or (8 if self.dims == 2 else 2)
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
+        self.taken_encoder = take_weights(self.net.encoder, encoder.state_dict()) if encoder else None
         self.net.to(self.device).to(memory_format=memory_format(self.dims))
         self.teacher = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(

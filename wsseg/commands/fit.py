@@ -25,6 +25,9 @@ def fit(
     init: Annotated[
         Path | None, typer.Option(help="Model to start from.", metavar="MODEL", show_default=False)
     ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: options.Overwrite = False,
     steps: options.Steps = None,
@@ -47,6 +50,7 @@ def fit(
     dataset = open_dataset(data, unknown=unknown, background=background, channel_axis=channel_axis)
     begin = time.monotonic()
 
+    from wsseg.encoder import load_encoder
     from wsseg.fit import default_steps, fit_steps
     from wsseg.memory import is_out_of_memory
     from wsseg.model import load_model
@@ -54,10 +58,20 @@ def fit(
     from wsseg.train import TrainConfig
 
     start = load_model(init) if init else None
+    pretrained = load_encoder(encoder).encoder if encoder else None
     samples = read_samples(dataset)
     config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device)
     command = shlex.join(["wsseg", *sys.argv[1:]])
-    run = fit_steps(samples, dataset.classes, config, out=out, init=start, resume=resume, command=command)
+    run = fit_steps(
+        samples,
+        dataset.classes,
+        config,
+        out=out,
+        init=start,
+        encoder=pretrained,
+        resume=resume,
+        command=command,
+    )
     try:
         fitted = run_with_progress(run)
     except KeyboardInterrupt:

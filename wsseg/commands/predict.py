@@ -84,8 +84,8 @@ def _tile(text: str, config: "ModelConfig") -> tuple[int, ...]:
     Raises:
         InputError: The network can't take it; the sentence names the nearest that it can.
     """
-    divisor = config.encoder.divisor
-    size = options.sizes_of(text, config.encoder.dims, "--tile")
+    divisor = config.architecture.divisor
+    size = options.sizes_of(text, config.architecture.dims, "--tile")
     if any(s % d for s, d in zip(size, divisor, strict=True)):
         nearest = ",".join(str(max(d, round(s / d) * d)) for s, d in zip(size, divisor, strict=True))
         raise InputError(

@@ -1,0 +1,88 @@
+"""A folder of `config.json`, which a person can read, and `weights.safetensors`. Nothing in it can run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from wsseg.atomic import write_beside
+from wsseg.errors import InputError
+
+FORMAT = 1
+CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+
+
+def write_folder(
+    folder: Path | str,
+    kind: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Write such a folder, beside and renamed.
+
+    Args:
+        folder: Replaced as a whole.
+        kind: "model" or "encoder".
+        config: JSON-ready.
+        tensors: Name to tensor, on any device.
+        extra: Further text files to put into it, name to content.
+
+    Raises:
+        InputError: The folder can't be written.
+    """
+    with write_beside(folder) as fresh:
+        fresh.mkdir()
+        text = json.dumps({"format": FORMAT, "kind": kind, **config}, indent=2)
+        (fresh / CONFIG).write_text(text, encoding="utf-8")
+        for name, content in (extra or {}).items():
+            (fresh / name).write_text(content, encoding="utf-8")
+        save_tensors({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / WEIGHTS)
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors.
+
+    Raises:
+        OSError: The disk refuses; safetensors has an error of its own for that, which no writer expects.
+    """
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise OSError(f"{error}") from error
+
+
+def read_folder(folder: Path | str, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Read what `write_folder` wrote, less format and kind.
+
+    Raises:
+        InputError: No such folder, another kind, a later format, damaged weights.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder} is no {kind} folder; it should hold {CONFIG} and {WEIGHTS}.")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        version, found = config.pop("format"), config.pop("kind")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder / CONFIG} is no {CONFIG} of a wsseg {kind}; name a folder that wsseg wrote."
+        ) from error
+    if found != kind or version != FORMAT:
+        raise InputError(
+            f"{folder / CONFIG} is of kind {found}, format {version}; a {kind} of format {FORMAT} is right here."
+        )
+    try:
+        return config, load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{folder / WEIGHTS} is damaged ({error}); make the {kind} again.") from error
+
+
+def tuples(value: Any) -> Any:
+    """JSON's lists, at any depth, as tuples."""
+    return tuple(tuples(v) for v in value) if isinstance(value, list) else value
