@@ -14,7 +14,9 @@ from tiny import AFFINE, SIZE, files_in, make_dataset, small_plans, write_any
 from typer.testing import CliRunner
 
 import wsseg.fit
+from wsseg.budget import steps_for
 from wsseg.cli import app
+from wsseg.commands.options import duration, size
 from wsseg.images import read_labels
 from wsseg.train import Trainer
 
@@ -279,6 +281,41 @@ def test_an_unexpected_error_is_one_sentence_and_a_traceback_on_demand(data, mon
     assert "--debug" in told
     result = CliRunner().invoke(app, ["--debug", "check", str(data)])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_stopped_command_does_not_wait_for_libraries_to_be_unloaded():
+    code = (
+        "import atexit, sys, wsseg.cli\n"
+        "atexit.register(print, 'unloaded')\n"
+        "wsseg.cli.app = lambda: (print('Stopped.'), sys.exit(130))\n"
+        "wsseg.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "Stopped.\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(12.4, "12 s"), (60, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_times_are_told_as_a_person_does(seconds, words):
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(("count", "words"), [(100, "1 MB"), (19.2e6, "20 MB"), (1.5e9, "1.5 GB")])
+def test_sizes_are_told_as_a_person_does(count, words):
+    assert size(count) == words
+
+
+def test_check_loads_no_torch(tmp_path):
+    data = make_dataset(tmp_path / "data", 2)
+    code = f"import wsseg.cli\ntry: wsseg.cli.app(['check', {str(data)!r}])\nexcept SystemExit: pass"
+    assert loaded_after(code) & {"torch", "monai", "matplotlib", "skimage"} == set()
+
+
+@pytest.mark.parametrize("labelled", [0, 1, 500, 5_000, 50_000, 10**9])
+def test_more_labels_are_more_steps_within_bounds(labelled):
+    assert 400 <= steps_for(labelled) <= steps_for(2 * labelled) <= 1200
+    assert steps_for(labelled) % 100 == 0
 
 
 def test_a_missing_argument_is_told_with_2():

@@ -109,7 +109,8 @@ def test_flips_average_mirrored_views():
             return torch.cat([ramp, -ramp, 0 * ramp - 9], 1)
 
     model = small_model(2)
-    config = replace(model.config, architecture=replace(model.config.architecture, channels_in=1), flip_axes=(0,))
+    shape = replace(model.config.architecture, channels_in=1)
+    config = replace(model.config, architecture=shape, flip_axes=(0,))
     image = Image(np.random.default_rng(0).normal(size=(1, 8, 8)), (1.0, 1.0))
     for flips in (False, True):
         predictor = Predictor(Model(config, Ramp()), tile=(8, 8), device="cpu", flips=flips)

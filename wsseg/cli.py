@@ -4,6 +4,8 @@
 libraries are imported inside the commands, so that `wsseg --help` answers at once.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,4 +137,12 @@ app.command(epilog="Example: wsseg gui scan.nii.gz")(gui)
 
 def main() -> None:
     """The `wsseg` command."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code != STOPPED:
+            raise
+        # all is tidied up, but torch takes seconds to be unloaded, and who pressed Ctrl-C is waiting
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(STOPPED)

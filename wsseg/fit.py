@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wsseg.budget import steps_for
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
 from wsseg.errors import InputError
 from wsseg.heldback import estimate, hold_back
@@ -167,11 +168,6 @@ def _with_architecture(plan: ModelConfig, shape: EncoderConfig, what: str) -> Mo
 def default_steps(samples: Sequence[Sample]) -> int:
     """Optimiser steps: a fixed function of the data, never of the clock; more for more to learn from."""
     return steps_for(sum(int(np.count_nonzero(sample.labels.weight)) for sample in samples))
-
-
-def steps_for(labelled: int) -> int:
-    """`default_steps` for this many labelled voxels."""
-    return int(np.clip(100 * round(4 + 1.5 * np.log2(max(labelled, 1) / 500)), 400, 1200))
 
 
 @dataclass(frozen=True, eq=False)

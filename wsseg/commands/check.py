@@ -57,11 +57,11 @@ def _tell(findings: "Findings") -> None:
 
 
 def _cost(findings: "Findings") -> str:
-    from wsseg.fit import steps_for
+    from wsseg.budget import steps_for
 
     steps = steps_for(sum(findings.class_voxels.values()))
     time = options.duration(60 * max(1, round(steps * SECONDS_A_STEP / 60)))
     return (
         f"A run: about {steps} steps, {time} on 2 slow cores and less on a GPU, and "
-        f"{findings.memory / 1e9:.2g} GB of memory for the images"
+        f"{options.size(findings.memory)} of memory for the images"
     )

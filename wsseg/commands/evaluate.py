@@ -75,13 +75,14 @@ def _show(report: Mapping[str, Any], tolerance: float) -> None:
 def _instances(found: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table(caption="objects")
-    table.add_column("Mean IoU", justify="right")
-    table.add_column("AP", justify="right")
+    table = Table(
+        caption=f"{found['n']} true objects: mean IoU {_number(found['mean_iou'])}, AP {_number(found['ap'])}"
+    )
+    names = {"f1": "F1", "precision": "Precision", "recall": "Recall"}
+    for title in ("IoU above", *names.values()):
+        table.add_column(title, justify="right")
     for threshold in found["f1"]:
-        table.add_column(f"F1 at {threshold}", justify="right")
-    numbers = [found["mean_iou"], found["ap"], *found["f1"].values()]
-    table.add_row(*(_number(number) for number in numbers))
+        table.add_row(threshold, *(_number(found[name][threshold]) for name in names))
     return table
 
 

@@ -151,7 +151,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _how_to_go_on(out: Path) -> str:
-    state = out / "checkpoint" / "state.json"
+    state = out / "checkpoint" / "config.json"
     if not state.is_file():
         return "There was no checkpoint yet (one is written every minute); nothing was changed."
     done = json.loads(state.read_text(encoding="utf-8"))["done"]
