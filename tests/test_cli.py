@@ -175,7 +175,7 @@ class TestResume:
         told = self.stopped_after(at, monkeypatch, *command).stderr
         assert f"up to step {at} is kept" in told
         assert "--resume" in told
-        assert files_in(broken) == ["checkpoint", "checkpoint/state.json", "checkpoint/state.safetensors"]
+        assert files_in(broken) == ["checkpoint", "checkpoint/config.json", "checkpoint/weights.safetensors"]
         wsseg_(*command, code=2)  # not without a word
         wsseg_(*command, "--resume")
         first, second = (load_file(folder / "weights.safetensors") for folder in (whole, broken))

@@ -28,7 +28,7 @@ def test_save_load_and_hand_over(tmp_path, dims):
     ("file", "content", "says"),
     [
         ("config.json", "no json", "no config.json of a wsseg encoder"),
-        ("config.json", '{"format": 1, "kind": "model"}', "kind model"),
+        ("config.json", '{"format": 1, "kind": "model"}', "is a model of format 1"),
         ("config.json", '{"format": 1, "kind": "encoder"}', "lacks or misspells"),
         ("weights.safetensors", "half", "damaged"),
     ],

@@ -75,7 +75,7 @@ def read_folder(folder: Path | str, kind: str) -> tuple[dict[str, Any], dict[str
         ) from error
     if found != kind or version != FORMAT:
         raise InputError(
-            f"{folder / CONFIG} is of kind {found}, format {version}; here kind {kind}, format {FORMAT} is right."
+            f"{folder / CONFIG} is a {found} of format {version}; a {kind} of format {FORMAT} is right."
         )
     try:
         return config, load_file(folder / WEIGHTS)
