@@ -96,6 +96,20 @@ def test_resume_equals_an_unbroken_run(sample, tmp_path, killed_after, monkeypat
     ).read_bytes()
 
 
+def test_a_run_that_is_closed_keeps_what_it_learnt(sample, tmp_path):
+    config = TrainConfig(steps=4, device="cpu")
+    run = fit_steps([sample], CLASSES, config, out=tmp_path / "m")
+    next(run)
+    run.close()
+    assert load_checkpoint_steps(tmp_path / "m/checkpoint") == 1
+    resumed = finish(fit_steps([sample], CLASSES, config, out=tmp_path / "m", resume=True))
+    assert resumed.losses == finish(fit_steps([sample], CLASSES, config)).losses
+
+
+def load_checkpoint_steps(folder):
+    return json.loads((folder / "config.json").read_text())["done"]
+
+
 def test_resume_with_other_hints_is_refused(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
     run = fit_steps([sample], CLASSES, TrainConfig(steps=4, device="cpu"), out=tmp_path / "m")

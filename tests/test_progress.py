@@ -1,6 +1,7 @@
 """Progress: what is shown on a terminal and in a log, and that the work is closed whatever ends it."""
 
 import re
+import signal
 from collections.abc import Generator
 from io import StringIO
 
@@ -127,3 +128,38 @@ def test_ctrl_c_between_two_steps_closes_the_work():
     with pytest.raises(KeyboardInterrupt):
         run_with_progress(work(closed=closed), console=console, every=0)
     assert closed == ["closed"]
+
+
+def test_ctrl_c_stops_between_two_steps_and_the_work_can_tidy_up():
+    kept = []
+
+    def work():
+        try:
+            for index in range(1, 9):
+                if index == 3:
+                    signal.raise_signal(signal.SIGINT)
+                done = index  # what comes after Ctrl-C in the same step is still done
+                yield Step("train", index, 8)
+        finally:
+            kept.append(done)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_with_progress(work(), quiet=True)
+    assert kept == [3]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    reached = []
+
+    def work():
+        yield Step("train", 1, 2)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        reached.append(True)
+        yield Step("train", 2, 2)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_with_progress(work(), quiet=True)
+    assert not reached

@@ -206,29 +206,35 @@ def fit_steps(
     """
     trainer = prepare(samples, classes, config, init=init, encoder=encoder)
     early, held, words = hold_back(samples, config.seed)
-    release = round(RELEASE * config.steps) if held else 0
+    release = max(1, round(RELEASE * config.steps))
     checkpoint = out / "checkpoint" if out else None
     key = _fingerprint(samples, classes, config, init, encoder)
     losses: list[float] = []
     quality: dict[str, Any] | None = None
     if resume and checkpoint is not None and checkpoint.is_dir():
         losses, quality = load_checkpoint(checkpoint, trainer, key)
-    if trainer.done < release:
+    if held and quality is None:
         trainer.set_samples(early)
     saved = time.monotonic()
     run = trainer.steps()
-    while trainer.done < config.steps:
-        step = next(run)
-        losses.append(step.loss or 0.0)
-        yield step
-        if trainer.done == release:
-            yield Step("estimate", 0, 1)
-            quality = {**estimate(trainer.model, held, config.device), "held_back": words, "at_step": release}
-            trainer.set_samples(samples)
-            yield Step("estimate", 1, 1)
-        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+    try:
+        while trainer.done < config.steps:
+            if held and quality is None and trainer.done == release:
+                yield Step("estimate", 0, 1)
+                found = estimate(trainer.model, held, config.device)
+                quality = {**found, "held_back": words, "at_step": release}
+                trainer.set_samples(samples)
+                yield Step("estimate", 1, 1)
+            step = next(run)
+            losses.append(step.loss or 0.0)
+            yield step
+            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, trainer, key, losses, quality)
+                saved = time.monotonic()
+    except GeneratorExit:  # stopped between two steps: nothing that was learnt is lost
+        if checkpoint is not None and trainer.done:
             save_checkpoint(checkpoint, trainer, key, losses, quality)
-            saved = time.monotonic()
+        raise
     model = trainer.model
     record = _provenance(samples, config, trainer, command)
     taken = trainer.taken_encoder

@@ -1,5 +1,7 @@
 """Shows a generator of steps as a progress bar on a terminal, and as a line now and then in a log."""
 
+import signal
+import threading
 import time
 from collections.abc import Generator
 from typing import TypeVar
@@ -21,8 +23,8 @@ def run_with_progress(
 ) -> Result:
     """Run a generator of steps to its end, show how far it is, and give back its result.
 
-    Whatever ends it early, Ctrl-C too, goes on to the caller after the generator was closed, so that it can
-    tidy up.
+    Ctrl-C stops between two steps, so that the generator is closed where its state is whole and can keep it;
+    a second Ctrl-C stops at once. Whatever ends it early goes on to the caller after that.
 
     Args:
         steps: The work.
@@ -33,15 +35,41 @@ def run_with_progress(
     console = console or Console(stderr=True)
     show = _Quiet() if quiet else _Bars(console) if console.is_terminal else _Lines(console, every)
     try:
-        with show:
+        with show, _Interruption() as interruption:
             while True:
                 try:
                     step = next(steps)
                 except StopIteration as end:
                     return end.value
                 show.show(step)
+                if interruption.asked:
+                    steps.close()
+                    raise KeyboardInterrupt
     finally:
         steps.close()
+
+
+class _Interruption:
+    """Notes the first Ctrl-C instead of stopping in the middle of a step; the second one stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "_Interruption":
+        # Handlers belong to the main thread; elsewhere nobody presses Ctrl-C.
+        self._mine = threading.current_thread() is threading.main_thread()
+        if self._mine:
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._mine:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 class _Pace:
