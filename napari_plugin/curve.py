@@ -29,6 +29,8 @@ class Curve(QWidget):
 
     def show_losses(self, losses: Sequence[float], total: int) -> None:
         """Draw these losses of a run that will have `total` steps."""
+        if len(losses) == len(self._losses) and max(total, len(losses)) == self._total:
+            return
         self._losses, self._total = list(losses), max(total, len(losses))
         self.update()
 

@@ -239,7 +239,7 @@ class SegmentWidget(QScrollArea):
             error=lambda error: self._show_error(error, generation),
             finished=lambda: self._finished(generation),
         )
-        self.timer.start(100)
+        self.timer.start(250)  # each repaint of the window redraws its canvas as well
         self._show()
 
     def _finished(self, generation: int) -> None:
