@@ -46,7 +46,7 @@ def _load() -> None:
     (seen with triton 3.9 and LLVM 15; the same clash: tensorflow/tensorflow#124205). So bind it to itself.
     """
     try:
-        if "torch" not in sys.modules:
+        if "triton" not in sys.modules:  # torch itself may be here: it imports triton only when first needed
             for library in triton_libraries():
                 ctypes.CDLL(str(library), mode=os.RTLD_NOW | os.RTLD_DEEPBIND)
         for name in (
