@@ -42,23 +42,16 @@ def test_patches_are_drawn_where_the_hints_are_and_classes_are_drawn_alike(shape
         [(30,) * 2, (31, 31)] if len(shape) == 2 else [(15, 15, 15), (16, 16, 16)],
     )
     sample = _sample(shape, [(rare, 1), *[(place, 0) for place in common]])
-    sampler = PatchSampler([sample], size, anywhere=0, seed=0)
+    sampler = PatchSampler([sample], size, seed=0)
     _, target, weight = sampler.draw(0, 200)
     assert weight.reshape(200, -1).any(1).all()  # every patch holds a hint
     with_rare = (target.reshape(200, -1) == 1).any(1).mean()
     assert 0.4 < with_rare < 0.6
 
 
-@pytest.mark.parametrize(("shape", "size"), [((40, 50), (8, 8)), ((20, 24, 22), (8, 8, 8))])
-def test_anywhere_means_anywhere(shape, size):
-    sample = _sample(shape, [((3,) * len(shape), 1)])
-    _, _, weight = PatchSampler([sample], size, anywhere=1, seed=0).draw(0, 200)
-    assert weight.reshape(200, -1).any(1).mean() < 0.5
-
-
 def test_a_small_image_lies_at_varying_places_in_the_patch():
     sample = _sample((5, 30), [((2, 4), 1)])
-    _, _, weight = PatchSampler([sample], (8, 16), anywhere=0, seed=0).draw(0, 100)
+    _, _, weight = PatchSampler([sample], (8, 16), seed=0).draw(0, 100)
     assert weight.reshape(100, -1).sum(1).min() == 1  # the hint is never cut off
     assert len(np.unique(np.argwhere(weight)[:, 1])) == 4
     assert len(np.unique(np.argwhere(weight)[:, 2])) > 3
@@ -66,11 +59,11 @@ def test_a_small_image_lies_at_varying_places_in_the_patch():
 
 def test_a_draw_depends_on_seed_and_number_alone():
     samples = [_sample((12, 12), [((3, 3), 1)], seed) for seed in range(3)]
-    one, two = (PatchSampler(samples, (8, 8), anywhere=0.3, seed=5) for _ in range(2))
+    one, two = (PatchSampler(samples, (8, 8), seed=5) for _ in range(2))
     one.draw(0, 4)
     for a, b in zip(one.draw(1, 4), two.draw(1, 4), strict=True):
         assert np.array_equal(a, b)
-    other = PatchSampler(samples, (8, 8), anywhere=0.3, seed=6).draw(1, 4)
+    other = PatchSampler(samples, (8, 8), seed=6).draw(1, 4)
     assert not np.array_equal(two.draw(1, 4)[0], other[0])
 
 

@@ -28,7 +28,7 @@ def save_checkpoint(
         InputError: The folder can't be written.
     """
     tensors = {f"net.{k}": v for k, v in trainer.net.state_dict().items()}
-    tensors |= {f"teacher.{k}": v for k, v in trainer.teacher.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in trainer.average.state_dict().items()}
     for i, state in trainer.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
     config = {"key": key, "done": trainer.done, "losses": losses, "quality": quality}
@@ -48,7 +48,7 @@ def load_checkpoint(folder: Path, trainer: "Trainer", key: str) -> tuple[list[fl
             "again with --overwrite."
         )
     trainer.net.load_state_dict(_part(tensors, "net."))
-    trainer.teacher.load_state_dict(_part(tensors, "teacher."))
+    trainer.average.load_state_dict(_part(tensors, "average."))
     state: dict[int, dict[str, torch.Tensor]] = {}
     parameters = list(trainer.net.parameters())
     for name, tensor in _part(tensors, "optimiser.").items():

@@ -50,14 +50,13 @@ class PatchSampler:
     """Draws batches of patches; draw number `index` depends on the seed and the number alone.
 
     Args:
-        samples: Images with labels.
+        samples: Images with labels, each with at least one known voxel.
         size: Patch size, voxels.
-        anywhere: Share of patches drawn anywhere instead of at a labelled place.
         seed: Of the run.
     """
 
-    def __init__(self, samples: Sequence[Sample], size: Sequence[int], *, anywhere: float, seed: int) -> None:
-        self.samples, self.size, self.anywhere, self.seed = list(samples), tuple(size), anywhere, seed
+    def __init__(self, samples: Sequence[Sample], size: Sequence[int], *, seed: int) -> None:
+        self.samples, self.size, self.seed = list(samples), tuple(size), seed
         self._places = [_labelled_places(sample.labels) for sample in self.samples]
 
     def draw(self, index: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,11 +74,8 @@ class PatchSampler:
         which = int(rng.integers(len(self.samples)))
         sample, places = self.samples[which], self._places[which]
         shape = sample.labels.target.shape
-        if rng.random() < self.anywhere or not places:
-            place = [rng.integers(n) for n in shape]
-        else:
-            of_class = places[rng.integers(len(places))]
-            place = list(np.unravel_index(of_class[rng.integers(len(of_class))], shape))
+        of_class = places[rng.integers(len(places))]
+        place = np.unravel_index(of_class[rng.integers(len(of_class))], shape)
         start = []
         for n, p, at in zip(shape, self.size, place, strict=True):
             low, high = min(0, n - p), max(0, n - p)  # inside the image; a small image anywhere in the patch

@@ -1,8 +1,8 @@
 """Training from weak labels: a generator that yields after each optimiser step.
 
-Sparse-loss U-Net (Çiçek et al. 2016) with a mean teacher (Tarvainen & Valpola 2017): the averaged weights
-are the model that is handed out, and what they say of unlabelled voxels is what the student, which sees the
-same place turned, stretched and recoloured, is asked to say too. What each part is worth: docs/sparse.md.
+Sparse-loss U-Net (Çiçek et al. 2016). The model that is handed out is a running average of the weights
+(Polyak & Juditsky 1992), which is steadier than the last ones. What each part is worth, and what was tried and
+left out: docs/sparse.md.
 """
 
 import copy
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wsseg.augment import AugmentConfig, draw_geometry, draw_intensity, recolour, warp
@@ -34,8 +33,6 @@ class TrainConfig:
         device: auto, cpu, cuda or mps.
         batch: Patches a step; None = 2 in 3D, 8 in 2D.
         learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0.
-        anywhere: Share of patches drawn anywhere instead of at a labelled place.
-        consistency: Weight of the teacher's word on unlabelled voxels, reached after a third of the steps.
         decay: Of the averaged weights.
         augment: How strongly patches are varied.
         compile: Let torch.compile translate the network; pays on GPUs in long runs.
@@ -46,8 +43,6 @@ class TrainConfig:
     device: str = "auto"
     batch: int | None = None
     learning_rate: float = 2e-3
-    anywhere: float = 0.3
-    consistency: float = 1.0
     decay: float = 0.99
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     compile: bool = False
@@ -82,7 +77,7 @@ class Trainer:
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
         self.taken_encoder = take_weights(self.net.encoder, encoder.state_dict()) if encoder else None
         self.net.to(self.device).to(memory_format=memory_format(self.dims))
-        self.teacher = copy.deepcopy(self.net).requires_grad_(False).eval()
+        self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=config.learning_rate, weight_decay=1e-2, fused=True
         )
@@ -91,14 +86,13 @@ class Trainer:
 
     def set_samples(self, samples: Sequence[Sample]) -> None:
         """Go on with these images and labels; all of them, never only the newest (networks forget)."""
-        c = self.config
         known = [replace(sample, labels=imply_background(sample.labels)) for sample in samples]
-        self.sampler = PatchSampler(known, self.model_config.patch, anywhere=c.anywhere, seed=c.seed)
+        self.sampler = PatchSampler(known, self.model_config.patch, seed=self.config.seed)
 
     @property
     def model(self) -> Model:
         """The averaged weights as of now, a copy on the CPU."""
-        return Model(self.model_config, copy.deepcopy(self.teacher).cpu().eval())
+        return Model(self.model_config, copy.deepcopy(self.average).cpu().eval())
 
     def steps(self) -> Generator[Step, None, Model]:
         """Train from where the run stands to its end."""
@@ -132,26 +126,11 @@ class Trainer:
         moved = warp(images, positions)
         labels = torch.stack([target.float(), weight], 1)
         moved_target, moved_weight = warp(labels, positions, nearest=True, outside="zeros").unbind(1)
-        student = recolour(moved, draw_intensity(len(images), augment, generator))
-        student = student.contiguous(memory_format=memory_format(self.dims))
+        moved = recolour(moved, draw_intensity(len(images), augment, generator))
+        moved = moved.contiguous(memory_format=memory_format(self.dims))
         with precision(self.device):
-            scores = net(student).float()
-        loss = weak_loss(scores, moved_target.long(), moved_weight)
-        ramp = self.config.consistency * min(1.0, 3 * self.done / self.config.steps)
-        if ramp > 0:
-            loss = loss + ramp * self._consistency(scores, images, positions, moved_weight)
-        return loss
-
-    def _consistency(self, scores: Tensor, images: Tensor, positions: Tensor, weight: Tensor) -> Tensor:
-        """Cross-entropy with the teacher's word on the unturned patch, where nothing is labelled."""
-        with torch.no_grad(), precision(self.device):
-            said = self.teacher(images).float().softmax(1)
-        size = torch.tensor(images.shape[2:], device=positions.device)
-        inside = ((positions > -0.5) & (positions < size - 0.5)).all(-1)
-        said = warp(said, positions)
-        unknown = inside & (weight == 0)
-        loss = -(said * F.log_softmax(scores, 1)).sum(1)
-        return (loss * unknown).sum() / unknown.sum().clamp_min(1)
+            scores = net(moved).float()
+        return weak_loss(scores, moved_target.long(), moved_weight)
 
     def _learning_rate(self) -> float:
         """Linear warm-up over the first 5 % of the steps, then half a cosine to 0."""
@@ -166,7 +145,7 @@ class Trainer:
         """Move the averaged weights; early on the average is short, so that it leaves the fresh weights."""
         decay = min(self.config.decay, (1 + self.done) / (10 + self.done))
         torch._foreach_lerp_(
-            list(self.teacher.parameters()), [p.detach() for p in self.net.parameters()], 1 - decay
+            list(self.average.parameters()), [p.detach() for p in self.net.parameters()], 1 - decay
         )
 
 
