@@ -21,7 +21,6 @@ from skimage.future import TrainableSegmenter
 from skimage.segmentation import random_walker
 
 from benchmarks.common import keep, options, pack, table
-from wsseg.augment import AugmentConfig
 from wsseg.device import precision
 from wsseg.fit import default_steps, fit_steps, make_sample, plan_model
 from wsseg.hints import BACKGROUND, Hints
@@ -105,7 +104,7 @@ def walker(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
 
 
 class Plain(Trainer):
-    """Masked cross-entropy and nothing else: no Dice, no augmentation, no teacher."""
+    """Masked cross-entropy and nothing else: no Dice, no augmentation."""
 
     def _loss(self, net, images, target, weight, generator):
         with precision(self.device):
@@ -116,7 +115,7 @@ class Plain(Trainer):
 def plain(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
     """The same network, patches and steps as ours, trained by `Plain`."""
     samples = _samples(tasks)
-    config = TrainConfig(steps=steps or default_steps(samples), seed=seed, augment=AugmentConfig())
+    config = TrainConfig(steps=steps or default_steps(samples), seed=seed)
     trainer = Plain(samples, plan_model(samples, CLASSES, Normalisation()), config)
     return _predict(finish(trainer.steps()), tasks)
 

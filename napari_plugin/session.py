@@ -308,7 +308,7 @@ class _Pace:
     ) -> tuple[slice, ...] | None:
         """What to preview: the whole image if that is quick, else what is on screen; None if nothing is."""
         tiles = np.prod([max(1, np.ceil((n - t) / (0.75 * t)) + 1) for n, t in zip(shape, tile, strict=True)])
-        # a step is forward and backward, student and teacher, of a batch: much more than one tile forward
+        # a step is forward and backward of a batch: much more than one tile forward
         if tiles * self.step_seconds / 5 <= WHOLE:
             return tuple(slice(0, n) for n in shape)
         return focus

@@ -1,8 +1,8 @@
 """Training from weak labels: a generator that yields after each optimiser step.
 
 Sparse-loss U-Net (Çiçek et al. 2016). The model that is handed out is a running average of the weights
-(Polyak & Juditsky 1992), which is steadier than the last ones. What each part is worth, and what was tried and
-left out: docs/sparse.md.
+(Polyak & Juditsky 1992), which is steadier than the last ones. What each part is worth, and what was tried
+and left out: docs/sparse.md.
 """
 
 import copy
