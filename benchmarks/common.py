@@ -22,7 +22,8 @@ def wsseg(*arguments: object) -> float:
         SystemExit: The command failed; its words are on the screen.
     """
     begin = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "wsseg", *map(str, arguments)], check=False)
+    command = Path(sys.executable).with_name("wsseg")
+    done = subprocess.run([command, *map(str, arguments)], check=False)
     if done.returncode:
         raise SystemExit(f"wsseg {' '.join(map(str, arguments))} ended with {done.returncode}")
     return time.monotonic() - begin
