@@ -1,5 +1,6 @@
 """Results are written beside and renamed, so that nothing half-written is ever left under its own name."""
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -15,8 +16,9 @@ def write_beside(path: Path | str) -> Iterator[Path]:
     """Give a fresh path beside `path`; rename it over `path` when the block ends well, remove it when not.
 
     Works for a file and for a folder (the block makes whichever it needs at the path it is given). The
-    suffixes are kept, because writers choose the format by them. An existing folder is moved aside before
-    the rename and removed after it, so a kill in between leaves the old or the new one complete on disk.
+    suffixes are kept, because writers choose the format by them. An existing folder changes places with the
+    new one in one step where the system can (Linux); elsewhere it is moved aside first, and a kill between
+    those two renames leaves both complete, but under hidden names.
 
     Raises:
         InputError: The disk is full or the folder can't be written; the sentence names the file.
@@ -32,8 +34,11 @@ def write_beside(path: Path | str) -> Iterator[Path]:
         yield fresh
         _flush(fresh)
         if path.is_dir() and not path.is_symlink():
-            os.replace(path, room / "old")
-        os.replace(fresh, path)
+            if not _exchange(fresh, path):
+                os.replace(path, room / "old")
+                os.replace(fresh, path)
+        else:
+            os.replace(fresh, path)
     except OSError as error:
         raise InputError(
             f"{path}: can't be written ({error.strerror or error}); nothing was changed, "
@@ -41,6 +46,16 @@ def write_beside(path: Path | str) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where the system or the disk can't.
+
+    Python has no name for Linux's renameat2 with RENAME_EXCHANGE, so the C library is asked.
+    """
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def _flush(path: Path) -> None:
