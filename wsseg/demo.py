@@ -18,7 +18,7 @@ from wsseg.steps import Step
 CLASSES = {1: "grey matter", 2: "white matter"}
 RESOLUTION = 2  # mm
 SLICES = 5  # axial, evenly spaced
-STEPS = 400  # under 5 minutes on 2 slow cores
+STEPS = 300  # under 5 minutes on 2 slow cores
 STEM = "mni152"
 _MARKER = "demo.json"  # says that the folder is a demo's own and may be replaced
 _OWN = ("data", "truth", "masks", "model", "demo.png")
