@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wsseg.images import Image
 from wsseg.normalise import Normalisation, Statistics
-from wsseg.patches import PatchSampler, Sample, blocks, cut, gaussian_window, plan_patch, tile_starts
+from wsseg.patches import PatchSampler, Sample, blocks, cut, gaussian_window, plan_patch, slabs, tile_starts
 from wsseg.weak import WeakLabels
 
 PLAIN = Statistics(np.array([-1e9]), np.array([1e9]), np.array([0.0]), np.array([1.0]))
@@ -100,6 +100,14 @@ def test_blocks_cover_every_voxel_once_and_keep_the_budget(shape, budget):
         covered[block] += 1
         assert covered[block].size <= budget
     assert (covered == 1).all()
+
+
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=3), st.integers(1, 500))
+def test_slabs_cover_the_first_axis_once_and_keep_the_budget(shape, budget):
+    pieces = list(slabs(shape, budget))
+    assert [i for piece in pieces for i in range(piece.start, piece.stop)] == list(range(shape[0]))
+    layer = int(np.prod(shape[1:]))
+    assert all((piece.stop - piece.start) * layer <= max(budget, layer) for piece in pieces)
 
 
 @pytest.mark.parametrize("size", [(8, 6), (4, 6, 8), (1, 4)])

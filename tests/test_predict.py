@@ -66,6 +66,7 @@ def test_blocks_change_nothing(shape, monkeypatch):
     predictor = _predictor(len(shape), (6,) * len(shape))
     whole = predictor.predict(image, keep_probabilities=True)
     monkeypatch.setattr(predict_module, "BLOCK", 3 * 150)
+    monkeypatch.setattr(predict_module, "SLAB", 40)
     into = np.full(shape, 99, np.uint8)
     parts = finish(predictor.steps(image, keep_probabilities=True, into=into))
     assert np.array_equal(whole.probabilities, parts.probabilities)

@@ -154,3 +154,10 @@ def blocks(shape: Sequence[int], budget: int) -> Iterator[tuple[slice, ...]]:
     edges = [[round(i * n / p) for i in range(p + 1)] for n, p in zip(shape, parts, strict=True)]
     for index in np.ndindex(*parts):
         yield tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, index, strict=True))
+
+
+def slabs(shape: Sequence[int], budget: int) -> Iterator[slice]:
+    """Cut the first axis into pieces of at most `budget` voxels, or of one layer where a layer is larger."""
+    layers = max(1, budget // max(1, int(np.prod(shape[1:]))))
+    for start in range(0, shape[0], layers):
+        yield slice(start, min(start + layers, shape[0]))

@@ -13,10 +13,11 @@ from wsseg.device import choose_device, memory_format, precision
 from wsseg.images import Image
 from wsseg.model import Model
 from wsseg.normalise import Statistics
-from wsseg.patches import blocks, gaussian_window, read_padded, tile_starts
+from wsseg.patches import blocks, gaussian_window, read_padded, slabs, tile_starts
 from wsseg.steps import Step, finish
 
 BLOCK = 2**25  # voxels times classes accumulated at once: 128 MB
+SLAB = 2**20  # voxels finished at once; what that needs on the way is several times as large
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +115,14 @@ class Predictor:
                 self._add(image, statistics, start, block, summed, weights)
                 done += 1
                 yield Step("predict", done, total)
-            summed /= weights
-            mask[block] = ids[summed.argmax(0)]
-            doubt.add(summed)
-            if kept is not None:
-                kept[(slice(None), *block)] = summed
+            for slab in slabs(extent, SLAB):
+                part = summed[:, slab]
+                part /= weights[slab]
+                place = (slice(block[0].start + slab.start, block[0].start + slab.stop), *block[1:])
+                mask[place] = ids[part.argmax(0)]
+                doubt.add(part)
+                if kept is not None:
+                    kept[(slice(None), *place)] = part
         return Prediction(mask if into is None else None, kept, doubt.mean())
 
     def count_tiles(self, shape: Sequence[int]) -> int:
