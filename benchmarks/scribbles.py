@@ -12,7 +12,7 @@ import csv
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from benchmarks.common import keep, options, pack, table
 from wsseg.device import precision
 from wsseg.fit import default_steps, fit_steps, make_sample, plan_model
 from wsseg.hints import BACKGROUND, Hints
-from wsseg.images import Image, read_image, read_labels
+from wsseg.images import Image, in_colour, read_image, read_labels
 from wsseg.losses import weighted_cross_entropy
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
@@ -54,7 +54,7 @@ def nuclei(seed: int, images: int | None) -> Iterator[Task]:
         image = read_image(path)
         truth = read_labels(folder / "labels" / f"{path.stem}.tif") > 0
         if image.channels == 1:  # grey and colour in one run: grey is repeated, as in a dataset folder
-            image = replace(image, data=np.repeat(np.asarray(image.data), 3, 0), rgb=True)
+            image = in_colour(image)
         rng = np.random.default_rng([seed, int(path.stem[:8], 16)])
         hints = annotate(truth.astype(np.uint8), "scribbles", rng=rng, pixels=100)
         assert hints.scribbles is not None

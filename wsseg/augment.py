@@ -5,7 +5,7 @@ Drawing parameters and applying them are two functions: `draw_geometry` / `warp`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -39,19 +39,6 @@ class AugmentConfig:
     contrast: float = 1.3
     brightness: float = 0.3
     noise: float = 0.15
-
-    def gentler(self, factor: float) -> "AugmentConfig":
-        """The same kinds, `factor` (0 to 1) times as strong."""
-        return replace(
-            self,
-            rotation=self.rotation * factor,
-            scaling=self.scaling**factor,
-            shift=self.shift * factor,
-            elastic=self.elastic * factor,
-            contrast=self.contrast**factor,
-            brightness=self.brightness * factor,
-            noise=self.noise * factor,
-        )
 
 
 def _uniform(shape: Sequence[int], low: float, high: float, generator: torch.Generator) -> Tensor:

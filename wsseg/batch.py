@@ -5,7 +5,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from wsseg.errors import InputError
 from wsseg.images import (
     Image,
     check_values,
+    in_colour,
     mask_path,
     mask_writer,
     peek_image,
@@ -201,8 +202,7 @@ def fitted_to(image: Image, config: ModelConfig, name: str) -> tuple[Image, list
                 f"{name}: has {_channels(image.channels, image.rgb)}, but the model was trained on "
                 f"{_channels(encoder.channels_in, config.rgb)}; convert the image, or use another model."
             )
-        grey = np.asarray(image.data)
-        image = replace(image, data=np.broadcast_to(grey, (3, *grey.shape[1:])), rgb=True)
+        image = in_colour(image)
     return image, warnings
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wsseg.errors import InputError
 from wsseg.unet import Encoder, EncoderConfig
-from wsseg.weights import CONFIG, WEIGHTS, read_folder, tuples, write_folder
+from wsseg.weights import CONFIG, fill, read_folder, tuples, write_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +45,5 @@ def load_encoder(folder: Path | str) -> SavedEncoder:
         record = config["record"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{Path(folder) / CONFIG} lacks or misspells an entry ({error}).") from error
-    try:
-        encoder.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(
-            f"{Path(folder) / WEIGHTS} does not fit the {CONFIG} beside it; keep two files of one run."
-        ) from error
+    fill(encoder, tensors, folder)
     return SavedEncoder(encoder.eval(), record)

@@ -208,7 +208,8 @@ def fit_steps(
     early, held, words = hold_back(samples, config.seed)
     release = max(1, round(RELEASE * config.steps))
     checkpoint = out / "checkpoint" if out else None
-    key = _fingerprint(samples, classes, config, init, encoder)
+    hints = [(sample.name, _checksum(sample)) for sample in samples]
+    key = _fingerprint(hints, classes, config, init, encoder)
     losses: list[float] = []
     quality: dict[str, Any] | None = None
     if resume and checkpoint is not None and checkpoint.is_dir():
@@ -236,7 +237,7 @@ def fit_steps(
             save_checkpoint(checkpoint, trainer, key, losses, quality)
         raise
     model = trainer.model
-    record = _provenance(samples, config, trainer, command)
+    record = _provenance(samples, hints, trainer, command)
     taken = trainer.taken_encoder
     counts = {"loaded": len(taken.loaded), "total": taken.total} if taken else None
     model = Model(replace(model.config, encoder=counts, quality=quality, provenance=record), model.net)
@@ -246,7 +247,7 @@ def fit_steps(
 
 
 def _fingerprint(
-    samples: Sequence[Sample],
+    hints: Sequence[tuple[str, str]],
     classes: Mapping[int, str],
     config: TrainConfig,
     init: Model | None,
@@ -258,7 +259,7 @@ def _fingerprint(
         for net in (init.net if init else None, encoder)
         if net is not None
     ]
-    parts = [asdict(config), dict(classes), [_checksum(sample) for sample in samples], start]
+    parts = [asdict(config), dict(classes), list(hints), start]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -268,16 +269,16 @@ def _checksum(sample: Sample) -> str:
 
 
 def _provenance(
-    samples: Sequence[Sample], config: TrainConfig, trainer: Trainer, command: str
+    samples: Sequence[Sample], hints: Sequence[tuple[str, str]], trainer: Trainer, command: str
 ) -> dict[str, Any]:
     return {
         "command": command,
-        "seed": config.seed,
-        "steps": config.steps,
+        "seed": trainer.config.seed,
+        "steps": trainer.config.steps,
         "device": str(trainer.device),
         "versions": {name: version(name) for name in ("wsseg", "torch", "monai", "numpy")},
         "python": platform.python_version(),
         "init": str(trainer.taken) if trainer.taken else None,
-        "hints": {sample.name: _checksum(sample) for sample in samples},
+        "hints": dict(hints),
         "annotated_share": float(np.mean([sample.labels.share() for sample in samples])),
     }

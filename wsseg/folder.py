@@ -1,7 +1,7 @@
 """A dataset folder once it is open: each image with all that a person marked on it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from wsseg.coco import read_boxes
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.hints import BACKGROUND, Box, Click, Hints, Tag
-from wsseg.images import Image, check_values, peek_image, read_image, read_labels
+from wsseg.images import Image, check_values, in_colour, peek_image, read_image, read_labels
 from wsseg.tables import Known, known_classes, read_classes, read_clicks, read_tags
 
 
@@ -78,8 +78,7 @@ class Dataset:
         """
         image, hints = self.read_alone(item)
         if self.rgb and image.channels == 1:
-            grey = np.asarray(image.data)
-            image = replace(image, data=np.broadcast_to(grey, (3, *grey.shape[1:])), rgb=True)
+            image = in_colour(image)
         return image, hints
 
     def read_alone(self, item: Item) -> tuple[Image, Hints]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsseg.errors import InputError
+from wsseg.formats.labels import count_values
 
 BACKGROUND = 255  # in hint maps only; in masks and targets background is 0
 
@@ -95,9 +96,9 @@ class Hints:
         """The classes named by any hint, background left out."""
         ids = {hint.class_id for hint in (*self.clicks, *self.boxes, *(self.tags or ()))}
         if self.scribbles is not None:
-            ids |= set(_values(self.scribbles)) - {BACKGROUND}
+            ids |= set(count_values(self.scribbles)) - {BACKGROUND}
         if self.mask is not None:
-            ids |= set(_values(self.mask))
+            ids |= set(count_values(self.mask))
         return frozenset(ids - {0})
 
     def check(self, classes: Mapping[int, str], name: str = "The hints") -> None:
@@ -118,12 +119,6 @@ class Hints:
                 f"255 = background (a foreign hint map can be read with --unknown or --background "
                 f"{unknown[0]})."
             )
-
-
-def _values(array: np.ndarray) -> list[int]:
-    if array.dtype.itemsize <= 2 and array.dtype.kind == "u":
-        return np.flatnonzero(np.bincount(array.ravel(), minlength=1)).tolist()
-    return np.unique(array).tolist()
 
 
 def _check_inside(position: tuple[float, ...], shape: tuple[int, ...]) -> None:

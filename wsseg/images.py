@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from wsseg.formats.labels import agreeing, whole_numbers
 __all__ = [
     "Image",
     "check_values",
+    "in_colour",
     "is_image",
     "list_images",
     "mask_path",
@@ -202,6 +204,12 @@ def list_images(where: Path | str | Iterable[Path | str]) -> dict[str, Path]:
             )
         images[stem] = path
     return dict(sorted(images.items()))
+
+
+def in_colour(image: Image) -> Image:
+    """A grey image with its one channel repeated to red, green and blue; takes no memory."""
+    grey = np.asarray(image.data)
+    return replace(image, data=np.broadcast_to(grey, (3, *grey.shape[1:])), rgb=True)
 
 
 def check_values(image: Image) -> None:

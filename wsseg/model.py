@@ -10,7 +10,7 @@ import torch
 from wsseg.errors import InputError
 from wsseg.normalise import Normalisation
 from wsseg.unet import Encoder, EncoderConfig, UNet
-from wsseg.weights import CONFIG, WEIGHTS, read_folder, tuples, write_folder
+from wsseg.weights import CONFIG, fill, read_folder, tuples, write_folder
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,7 @@ def load_model(folder: Path | str) -> Model:
     values, weights = read_folder(folder, "model")
     config = ModelConfig.from_values(values, str(Path(folder) / CONFIG))
     net = build(config)
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(
-            f"{Path(folder) / WEIGHTS} does not fit the {CONFIG} beside it; keep two files of one run."
-        ) from error
+    fill(net, weights, folder)
     return Model(config, net.eval())
 
 

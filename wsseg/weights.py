@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from wsseg.atomic import write_beside
 from wsseg.errors import InputError
@@ -81,6 +82,20 @@ def read_folder(folder: Path | str, kind: str) -> tuple[dict[str, Any], dict[str
         return config, load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{folder / WEIGHTS} is damaged ({error}); make the {kind} again.") from error
+
+
+def fill(network: nn.Module, tensors: Mapping[str, torch.Tensor], folder: Path | str) -> None:
+    """Give a network the weights of its folder, every one of them.
+
+    Raises:
+        InputError: Names or shapes differ; config and weights are not of one run.
+    """
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"{Path(folder) / WEIGHTS} does not fit the {CONFIG} beside it; keep two files of one run."
+        ) from error
 
 
 def tuples(value: Any) -> Any:
