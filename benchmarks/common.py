@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -34,6 +35,14 @@ def pack(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
         raise SystemExit(f"{name} is not in {SHARED}; this benchmark needs it.")
+    return folder
+
+
+def kept(name: str) -> Path:
+    """Where a model of a benchmark stays, for a closer look; an older one of that name goes."""
+    folder = RESULTS / "models" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     return folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import keep, options, pack, table, wsseg
+from benchmarks.common import keep, kept, options, pack, table, wsseg
 
 HINTS = {
     "full": ["--every", "1"],
@@ -32,16 +32,17 @@ def run(hints: str, seed: int, steps: int | None) -> dict:
             *["--kind", "slices", "--axis", 0, "--first", TRAIN, *HINTS[hints]],
         )
         extra = ["--steps", steps] if steps else []
-        fit = wsseg("fit", room / "data", "--out", room / "model", "--seed", seed, *extra)
+        model = kept(f"slices-{hints}-{seed}")
+        fit = wsseg("fit", room / "data", "--out", model, "--seed", seed, *extra)
         images = sorted((data / "imagesTr").glob("*.nii.gz"))[-TEST:]
-        predict = wsseg("predict", room / "model", *images, "--out", room / "masks")
+        predict = wsseg("predict", model, *images, "--out", room / "masks")
         truth = room / "truth"
         truth.mkdir()
         for image in images:
             (truth / image.name).symlink_to(data / "labelsTr" / image.name)
         wsseg("evaluate", room / "masks", truth, "--json", room / "scores.json")
         scores = json.loads((room / "scores.json").read_text())
-        config = json.loads((room / "model/config.json").read_text())
+        config = json.loads((model / "config.json").read_text())
     return {
         "hints": hints,
         "seed": seed,

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from wsseg.unet import Encoder, EncoderConfig, UNet, plan_encoder, take_weights
+from wsseg.device import memory_format
+from wsseg.unet import Encoder, EncoderConfig, SampleNorm, UNet, plan_encoder, take_weights
 
 SMALL = {
     2: EncoderConfig(2, 3, (4, 8), ((1, 1), (2, 2)), ((3, 3), (3, 3))),
@@ -71,3 +72,24 @@ def test_what_does_not_fit_is_reported_and_left_alone():
     assert torch.equal(
         five.state_dict()["encoder.levels.0.conv1.conv.weight"], two.encoder.levels[0].conv1.conv.weight
     )
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_sample_norm_is_instance_norm_and_stays_channels_last(dims):
+    torch.manual_seed(0)
+    ours = SampleNorm(5)
+    theirs = {2: torch.nn.InstanceNorm2d, 3: torch.nn.InstanceNorm3d}[dims](5, affine=True)
+    with torch.no_grad():
+        ours.weight.normal_()
+        ours.bias.normal_()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 5, *(4, 6, 7)[:dims]).to(memory_format=memory_format(dims))
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out = ours(a)
+    assert out.is_contiguous(memory_format=memory_format(dims))
+    torch.testing.assert_close(out, theirs(b))
+    push = torch.randn_like(x)
+    out.backward(push)
+    theirs(b).backward(push)
+    torch.testing.assert_close(a.grad, b.grad)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
