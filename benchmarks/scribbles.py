@@ -6,6 +6,9 @@ methods get the same scribbles; Dice is that of the foreground over the whole im
 
 `forest` is scikit-image's TrainableSegmenter with its multi-scale features and its default forest, fitted on
 each image alone; `walker` its random walker; `plain` our network with masked cross-entropy and nothing else.
+
+`walk` is our own random walker alone, `network` what a model trained by `wsseg fit` says by itself, `ours` the
+same with the strokes honoured (`wsseg predict --hints`).
 """
 
 import csv
@@ -21,7 +24,7 @@ from skimage.future import TrainableSegmenter
 from skimage.segmentation import random_walker
 
 from benchmarks.common import keep, options, pack, table
-from wsseg.device import precision
+from wsseg.device import choose_device, precision
 from wsseg.fit import default_steps, fit_steps, make_sample, plan_model
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, in_colour, read_image, read_labels
@@ -29,11 +32,13 @@ from wsseg.losses import weighted_cross_entropy
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
 from wsseg.predict import Predictor
+from wsseg.propagate import walk
 from wsseg.robot import annotate
 from wsseg.steps import finish
 from wsseg.train import TrainConfig, Trainer
 
 CLASSES = {1: "object"}
+DIRECT = 2**19  # pixels; a larger image would take scikit-image's direct solver many minutes
 TOUCHED = 127  # of 255: an anti-aliased stroke counts from half a pixel's cover
 
 
@@ -92,14 +97,15 @@ def forest(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
 
 
 def walker(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
-    """scikit-image's random walker with its default beta."""
+    """scikit-image's random walker with its default beta, solved directly where that fits in memory."""
     masks = []
     for task in tasks:
         values = np.moveaxis(np.asarray(task.image.data, float), 0, -1).squeeze()
         axis = -1 if values.ndim == 3 else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-image advises other solvers
-            masks.append(random_walker(values, _labels(task), mode="cg_j", channel_axis=axis) == 1)
+            mode = "bf" if task.truth.size <= DIRECT else "cg_j"
+            masks.append(random_walker(values, _labels(task), mode=mode, tol=1e-4, channel_axis=axis) == 1)
     return masks
 
 
@@ -121,10 +127,24 @@ def plain(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
 
 
 def ours(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
-    """What `wsseg fit` and `wsseg predict` do."""
+    """What `wsseg fit` and `wsseg predict --hints` do."""
+    samples = _samples(tasks)
+    config = TrainConfig(steps=steps or default_steps(samples), seed=seed)
+    predictor = Predictor(finish(fit_steps(samples, CLASSES, config)).model)
+    said = [predictor.predict(sample.image, keep_probabilities=True) for sample in samples]
+    return [predictor.honour(p, sample).mask == 1 for p, sample in zip(said, samples, strict=True)]
+
+
+def network(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
+    """What `wsseg fit` and `wsseg predict` do: the same network without the strokes at the end."""
     samples = _samples(tasks)
     config = TrainConfig(steps=steps or default_steps(samples), seed=seed)
     return _predict(finish(fit_steps(samples, CLASSES, config)).model, tasks)
+
+
+def walk_alone(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
+    """Our random walker without any network: what a user sees before training begins."""
+    return [walk(sample, 2, 0.0, choose_device("auto")).argmax(0) == 1 for sample in _samples(tasks)]
 
 
 def _dice(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -153,6 +173,8 @@ METHODS: dict[str, Callable[[list[Task], int, int | None], list[np.ndarray]]] = 
     "forest": forest,
     "walker": walker,
     "plain": plain,
+    "walk": walk_alone,
+    "network": network,
     "ours": ours,
 }
 DATA = {"nuclei": nuclei, "human": human}
@@ -166,7 +188,6 @@ def main() -> None:
         methods={"nargs": "+", "default": list(METHODS), "choices": list(METHODS)},
         images={"type": int, "default": None, "help": "only the first N images"},
     )
-    torch.set_num_threads(2)
     rows = []
     for name in chosen.data:
         for seed in chosen.seeds:

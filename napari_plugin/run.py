@@ -11,7 +11,7 @@ from wsseg.steps import Step
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
-_WORDS = {"load": "Getting ready", "save": "Saving"}
+_WORDS = {"load": "Getting ready", "propagate": "Following the strokes", "save": "Saving"}
 
 
 @dataclass(eq=False)
@@ -35,7 +35,7 @@ class Run:
 
     def words(self) -> str:
         """What is going on, in a line."""
-        if self.step.stage in ("load", "save"):
+        if self.step.stage in _WORDS:
             return f"{_WORDS[self.step.stage]} …"
         if self.step.stage == "predict" or self.trained is None:
             return f"Predicting the whole image: tile {self.step.index} of {self.step.total}"

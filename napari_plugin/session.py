@@ -93,7 +93,7 @@ def segment(job: Job, wishes: Wishes) -> Generator[Event, None, "Model"]:
         InputError: The hints or the image are not fit for training.
     """
     yield from loading()
-    from wsseg.fit import default_steps, make_sample, prepare
+    from wsseg.fit import default_steps, make_sample, prepare, read_strokes
     from wsseg.normalise import Normalisation
     from wsseg.train import TrainConfig
 
@@ -103,18 +103,24 @@ def segment(job: Job, wishes: Wishes) -> Generator[Event, None, "Model"]:
     if job.model is not None:
         steps = job.steps or round(WARM_STEPS * config.steps)
         config = replace(config, steps=steps, learning_rate=WARM_RATE)
-    trainer = prepare([sample], job.classes, config, init=job.model)
+    objects, (implied,) = yield from read_strokes([sample], job.classes, config)
+    trainer = prepare([implied], job.classes, config, objects=objects, init=job.model)
     pace = _Pace()
+    if objects == "marked":
+        yield _walked(implied, trainer.model)
     for step in trainer.steps():
         yield step
         pace.trained()
         if wishes.hints:
             try:
-                newest = make_sample(job.image, wishes.hints.pop(), job.classes, Normalisation(), job.name)
-                trainer.set_samples([newest])
+                sample = make_sample(job.image, wishes.hints.pop(), job.classes, Normalisation(), job.name)
+                objects, (implied,) = yield from read_strokes([sample], job.classes, config)
+                trainer.set_samples([implied], objects)
+                if objects == "marked":
+                    yield _walked(implied, trainer.model)
             except InputError as error:
                 yield Note(str(error))
-        if pace.due(wishes.focus) and step.index < step.total:
+        if objects != "marked" and pace.due(wishes.focus) and step.index < step.total:
             model, focus = trainer.model, wishes.focus
             region = pace.region(job.image.shape, model.config.patch, focus)
             if region is not None:
@@ -202,8 +208,32 @@ def _stored(image: Image, source: Path, name: str) -> Image:
     return image
 
 
+def _walked(sample: "Sample", model: "Model") -> Preview:
+    """The mask that strokes imply where they mark every object, there before any training."""
+    whole = tuple(slice(0, n) for n in sample.image.shape)
+    return Preview(whole, np.array(model.config.class_ids, np.uint8)[sample.labels.target], model)
+
+
+def _honoured(model: "Model", sample: "Sample") -> Generator[Event, None, None]:
+    """The whole image, following edges around the strokes."""
+    from wsseg.predict import Predictor
+
+    predictor = Predictor(model)
+    steps = predictor.steps(
+        sample.image, keep_probabilities=True, statistics=sample.statistics, name=sample.name
+    )
+    prediction = predictor.honour((yield from steps), sample)
+    assert prediction.mask is not None
+    yield Preview(tuple(slice(0, n) for n in sample.image.shape), prediction.mask, model)
+
+
 def _predict(model: "Model", sample: "Sample", wishes: Wishes) -> Generator[Event, None, None]:
     """The whole image, each block shown when it is done; what is on screen first where there are several."""
+    from wsseg.propagate import VOXELS, scribbled
+
+    if scribbled(sample) and np.prod(sample.image.shape) <= VOXELS:
+        yield from _honoured(model, sample)
+        return
     whole = tuple(slice(0, n) for n in sample.image.shape)
     focus = wishes.focus
     if focus is not None and np.prod(sample.image.shape) > 16 * np.prod(model.config.patch):

@@ -234,6 +234,7 @@ def test_model_saved_opened_and_applied_gives_the_same_mask(ndim, tmp_path):
     _, controller = scene(ndim)
     controller.rename_class(1, "coin")
     run(controller, controller.segment(steps=3))
+    run(controller, controller.apply())  # the model's own word, without the strokes'
     controller.save_model(tmp_path / "model")
     assert json.loads((tmp_path / "model" / "config.json").read_text())["classes"] == {"1": "coin"}
     _, other = scene(ndim)

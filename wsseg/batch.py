@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from wsseg.atomic import write_beside
+from wsseg.dataset import Dataset
 from wsseg.errors import InputError
+from wsseg.fit import make_sample
 from wsseg.images import (
     Image,
     check_values,
@@ -26,6 +28,7 @@ from wsseg.images import (
 )
 from wsseg.memory import TileTooLarge, is_out_of_memory, tile_advice
 from wsseg.model import Model, ModelConfig
+from wsseg.patches import Sample
 from wsseg.predict import Prediction, Predictor
 from wsseg.steps import Step
 
@@ -55,7 +58,13 @@ class Outcome:
 
 
 def open_out(
-    out: Path, model: Model, images: Mapping[str, Path], *, resume: bool = False, overwrite: bool = False
+    out: Path,
+    model: Model,
+    images: Mapping[str, Path],
+    *,
+    hints: Dataset | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Check that masks of these images may go into `out`, and note there which model makes them.
 
@@ -66,6 +75,7 @@ def open_out(
         out: Made where it is missing.
         model: What predicts.
         images: Stem to path.
+        hints: The dataset whose hints the masks honour.
         resume: Keep what is in a folder without a record.
         overwrite: Predict again what is there.
 
@@ -82,6 +92,7 @@ def open_out(
             )
     sources = {stem: str(path.resolve()) for stem, path in images.items()}
     digest = model_digest(model)
+    honoured = str(hints.folder.resolve()) if hints else None
     record = out / RECORD
     if record.is_file() and not overwrite:
         old = _read_record(record)
@@ -89,6 +100,11 @@ def open_out(
             raise InputError(
                 f"{out}: holds masks of another model; choose another folder, or predict all again with "
                 "--overwrite."
+            )
+        if old.get("hints") != honoured:
+            raise InputError(
+                f"{out}: holds masks made {_with_hints(old.get('hints'))}, this run is "
+                f"{_with_hints(honoured)}; choose another folder, or predict all again with --overwrite."
             )
         for stem in sources:
             if old["images"].get(stem, sources[stem]) != sources[stem]:
@@ -103,8 +119,12 @@ def open_out(
             "--overwrite to predict again."
         )
     with write_beside(record) as fresh:
-        content = {"format": 1, "model": digest, "images": sources}
+        content = {"format": 1, "model": digest, "images": sources, "hints": honoured}
         fresh.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def _with_hints(folder: str | None) -> str:
+    return f"with the hints of {folder}" if folder else "without hints"
 
 
 @dataclass(frozen=True)
@@ -116,12 +136,15 @@ class Wanted:
         instances: out/instances/<stem>, the connected objects; see `label_instances`.
         overwrite: Predict again what is there.
         channel_axis: Which stored axis is the channels, for files that do not say so.
+        hints: A dataset whose hints the masks are to honour, image by image of the same stem; see
+            `wsseg.propagate.honour`.
     """
 
     probabilities: bool = False
     instances: bool = False
     overwrite: bool = False
     channel_axis: int | None = None
+    hints: Dataset | None = None
 
 
 def predict_images(
@@ -260,14 +283,29 @@ def _one(
         raise InputError(
             f"{job.path}: does not fit into memory; save it as OME-Zarr, which is read piece by piece."
         ) from error
+    sample = _marked(predictor.config, ready, job, wanted.hints)
+    keep = wanted.probabilities or sample is not None
     with mask_writer(job.mask, image) as mask:
-        prediction = yield from _predict(predictor, ready, job.path, mask, keep=wanted.probabilities)
+        prediction = yield from _predict(predictor, ready, job.path, mask, keep=keep)
+        if sample is not None:
+            prediction = predictor.honour(prediction, sample, mask)
         if job.probabilities and prediction.probabilities is not None:
             write_probabilities(job.probabilities, prediction.probabilities, image)
         if job.instances:
             write_mask(job.instances, label_instances(np.asarray(mask[...])), image)
         known[job.stem] = prediction.uncertainty
         _write_uncertainty(out / UNCERTAINTY, known)
+
+
+def _marked(config: ModelConfig, image: Image, job: _Job, dataset: Dataset | None) -> Sample | None:
+    """The image with what its hints say of single voxels; None where they say nothing."""
+    item = dataset.find(job.stem) if dataset else None
+    if dataset is None or item is None:
+        return None
+    _, hints = dataset.read(item)
+    if not hints.name_voxels():
+        return None
+    return make_sample(image, hints, config.classes, config.normalisation, str(item.hints or job.path))
 
 
 def _predict(

@@ -15,6 +15,7 @@ import torch
 
 from wsseg.budget import steps_for
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
+from wsseg.device import choose_device
 from wsseg.errors import InputError
 from wsseg.heldback import estimate, hold_back
 from wsseg.hints import Hints
@@ -22,6 +23,7 @@ from wsseg.images import Image
 from wsseg.model import Model, ModelConfig, outputs_of
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample, plan_patch
+from wsseg.propagate import Objects, propagate, what_is_meant
 from wsseg.steps import Step
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import TrainConfig, Trainer
@@ -119,6 +121,7 @@ def prepare(
     classes: Mapping[int, str],
     config: TrainConfig,
     *,
+    objects: Objects | None = None,
     init: Model | None = None,
     encoder: Encoder | None = None,
 ) -> Trainer:
@@ -128,13 +131,14 @@ def prepare(
         samples: Images with labels.
         classes: Class id to name.
         config: How to train.
+        objects: What strokes mean, for the record; see `read_strokes`.
         init: A model to go on from.
         encoder: A pretrained encoder to start from; its architecture is taken with its weights.
 
     Raises:
         InputError: The data is not fit for training, or does not fit `init` or `encoder`.
     """
-    plan = plan_model(samples, classes, Normalisation())
+    plan = replace(plan_model(samples, classes, Normalisation()), objects=objects)
     if init is not None:
         plan = _with_architecture(plan, init.config.architecture, "--init: the model")
         plan = replace(plan, patch=init.config.patch)
@@ -163,6 +167,17 @@ def _with_architecture(plan: ModelConfig, shape: EncoderConfig, what: str) -> Mo
             f"with {own.channels_in}; leave it out."
         )
     return replace(plan, architecture=shape)
+
+
+def read_strokes(
+    samples: Sequence[Sample], classes: Mapping[int, str], config: TrainConfig
+) -> Generator[Step, None, tuple[Objects | None, list[Sample]]]:
+    """What strokes mean, and the samples with what they imply around them (see `wsseg.propagate`)."""
+    device, outputs = choose_device(config.device), len(classes) + 1
+    objects = None if config.objects == "off" else config.objects
+    if objects == "auto":
+        objects = what_is_meant(samples, outputs, seed=config.seed, device=device)
+    return objects, (yield from propagate(samples, outputs, objects, device))
 
 
 def default_steps(samples: Sequence[Sample]) -> int:
@@ -204,7 +219,9 @@ def fit_steps(
     Raises:
         InputError: The data is not fit for training, or a checkpoint is of another run.
     """
-    trainer = prepare(samples, classes, config, init=init, encoder=encoder)
+    plan_model(samples, classes, Normalisation())  # bad input is told before minutes of walks
+    objects, implied = yield from read_strokes(samples, classes, config)
+    trainer = prepare(implied, classes, config, objects=objects, init=init, encoder=encoder)
     early, held, words = hold_back(samples, config.seed)
     release = max(1, round(RELEASE * config.steps))
     checkpoint = out / "checkpoint" if out else None
@@ -215,7 +232,11 @@ def fit_steps(
     if resume and checkpoint is not None and checkpoint.is_dir():
         losses, quality = load_checkpoint(checkpoint, trainer, key)
     if held and quality is None:
-        trainer.set_samples(early)
+        whole = {id(sample): done for sample, done in zip(samples, implied, strict=True)}
+        rest = yield from propagate(
+            [sample for sample in early if id(sample) not in whole], len(classes) + 1, objects, trainer.device
+        )
+        trainer.set_samples([whole[id(sample)] for sample in early if id(sample) in whole] + rest)
     saved = time.monotonic()
     run = trainer.steps()
     try:
@@ -224,7 +245,7 @@ def fit_steps(
                 yield Step("estimate", 0, 1)
                 found = estimate(trainer.model, held, config.device)
                 quality = {**found, "held_back": words, "at_step": release}
-                trainer.set_samples(samples)
+                trainer.set_samples(implied)
                 yield Step("estimate", 1, 1)
             step = next(run)
             losses.append(step.loss or 0.0)

@@ -62,6 +62,10 @@ class Dataset:
         self._peeked: dict[str, Image] = {}
         self._read_tables()
 
+    def find(self, stem: str) -> Item | None:
+        """The image of this stem, or None."""
+        return self._by_stem.get(stem)
+
     def peek(self, item: Item) -> Image:
         """The image without its values (see `wsseg.images.peek_image`); looked up once."""
         if item.stem not in self._peeked:

@@ -89,8 +89,12 @@ class Hints:
 
     def is_empty(self) -> bool:
         """Whether nothing at all is marked."""
+        return not (self.name_voxels() or self.boxes or self.tags is not None)
+
+    def name_voxels(self) -> bool:
+        """Whether anything says what single voxels are, which boxes and tags do not."""
         painted = self.scribbles is not None and bool(self.scribbles.any())
-        return not (painted or self.mask is not None or self.clicks or self.boxes or self.tags is not None)
+        return painted or self.mask is not None or bool(self.clicks)
 
     def class_ids(self) -> frozenset[int]:
         """The classes named by any hint, background left out."""

@@ -9,6 +9,7 @@ import torch
 
 from wsseg.errors import InputError
 from wsseg.normalise import Normalisation
+from wsseg.propagate import Objects
 from wsseg.unet import Encoder, EncoderConfig, UNet
 from wsseg.weights import CONFIG, fill, read_folder, tuples, write_folder
 
@@ -25,6 +26,7 @@ class ModelConfig:
         patch: Training patch and prediction tile, voxels.
         rgb: Whether the channels are colour.
         flip_axes: Axes along which mirroring is harmless, for test-time flips.
+        objects: What strokes meant in training, "marked" or "alike" (`wsseg.propagate`), or None.
         encoder: What was taken of a pretrained encoder: {"loaded": n, "total": n}, or None.
         quality: Estimate on held-back hints, or None.
         provenance: Seed, versions, command, checksums of the hints.
@@ -37,6 +39,7 @@ class ModelConfig:
     patch: tuple[int, ...]
     rgb: bool = False
     flip_axes: tuple[int, ...] = ()
+    objects: Objects | None = None
     encoder: Mapping[str, int] | None = None
     quality: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -13,7 +13,8 @@ from wsseg.device import choose_device, memory_format, precision
 from wsseg.images import Image
 from wsseg.model import Model
 from wsseg.normalise import Statistics
-from wsseg.patches import blocks, gaussian_window, read_padded, slabs, tile_starts
+from wsseg.patches import Sample, blocks, gaussian_window, read_padded, slabs, tile_starts
+from wsseg.propagate import honour
 from wsseg.steps import Step, finish
 
 BLOCK = 2**25  # voxels times classes accumulated at once: 128 MB
@@ -124,6 +125,22 @@ class Predictor:
                 if kept is not None:
                     kept[(slice(None), *place)] = part
         return Prediction(mask if into is None else None, kept, doubt.mean())
+
+    def honour(self, prediction: Prediction, sample: Sample, into: Any = None) -> Prediction:
+        """Change a prediction to what a person said of the same image; see `wsseg.propagate.honour`.
+
+        Args:
+            prediction: With its probabilities.
+            sample: The image and its labels.
+            into: An array-like (*S) to write the mask to; None = an array in memory.
+        """
+        assert prediction.probabilities is not None
+        said = honour(sample, prediction.probabilities, self.config.objects, self.device)
+        mask = np.zeros(said.shape[1:], np.uint8) if into is None else into
+        mask[...] = np.array(self.config.class_ids, np.uint8)[said.argmax(0)]
+        doubt = _Doubt()
+        doubt.add(said)
+        return Prediction(mask if into is None else None, said, doubt.mean())
 
     def count_tiles(self, shape: Sequence[int]) -> int:
         """How many steps an image of this spatial shape takes."""

@@ -8,6 +8,7 @@ and left out: docs/sparse.md.
 import copy
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from wsseg.extent import imply_background
 from wsseg.losses import weak_loss
 from wsseg.model import Model, ModelConfig, build
 from wsseg.patches import PatchSampler, Sample
+from wsseg.propagate import Objects
 from wsseg.steps import Step
 from wsseg.unet import Encoder, take_weights
 
@@ -35,6 +37,8 @@ class TrainConfig:
         learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0.
         decay: Of the averaged weights.
         augment: How strongly patches are varied.
+        objects: What strokes mean: "marked", "alike", "auto" to find out (see `wsseg.propagate`), or "off" to
+            learn from the painted voxels alone.
         compile: Let torch.compile translate the network; pays on GPUs in long runs.
     """
 
@@ -45,6 +49,7 @@ class TrainConfig:
     learning_rate: float = 2e-3
     decay: float = 0.99
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    objects: Objects | Literal["auto", "off"] = "auto"
     compile: bool = False
 
 
@@ -84,8 +89,14 @@ class Trainer:
         self.done = 0
         self.set_samples(samples)
 
-    def set_samples(self, samples: Sequence[Sample]) -> None:
-        """Go on with these images and labels; all of them, never only the newest (networks forget)."""
+    def set_samples(self, samples: Sequence[Sample], objects: Objects | None = None) -> None:
+        """Go on with these images and labels; all of them, never only the newest (networks forget).
+
+        Args:
+            samples: Images with labels, those that strokes imply among them.
+            objects: What the strokes mean, where that is new.
+        """
+        self.model_config = replace(self.model_config, objects=objects or self.model_config.objects)
         known = [replace(sample, labels=imply_background(sample.labels)) for sample in samples]
         self.sampler = PatchSampler(known, self.model_config.patch, seed=self.config.seed)
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from wsseg.dataset import Dataset
     from wsseg.model import ModelConfig
     from wsseg.patches import Sample
+
+
+MEANT = {
+    "marked": "Strokes were taken to mark every object; if they mark some of many, add --objects alike.",
+    "alike": "Strokes were taken to mark some of many objects; if they mark all, add --objects marked.",
+}
 
 
 def fit(
@@ -30,6 +36,13 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: options.Overwrite = False,
+    objects: Annotated[
+        Literal["auto", "marked", "alike", "off"],
+        typer.Option(
+            help="What strokes mean: every object is marked; some of many alike; auto finds out; off learns "
+            "from the painted voxels alone."
+        ),
+    ] = "auto",
     steps: options.Steps = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -60,7 +73,7 @@ def fit(
     start = load_model(init) if init else None
     pretrained = load_encoder(encoder).encoder if encoder else None
     samples = read_samples(dataset)
-    config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device)
+    config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device, objects=objects)
     command = shlex.join(["wsseg", *sys.argv[1:]])
     run = fit_steps(
         samples,
@@ -84,6 +97,8 @@ def fit(
             "and go on with --resume."
         ) from error
     _tell(fitted.model.config, out, time.monotonic() - begin)
+    if objects == "auto" and fitted.model.config.objects:
+        typer.echo(MEANT[fitted.model.config.objects])
 
 
 def read_samples(dataset: "Dataset") -> list["Sample"]:
@@ -99,8 +114,7 @@ def read_samples(dataset: "Dataset") -> list["Sample"]:
     dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of reading
     for item in dataset.items:
         image, hints = dataset.read(item)
-        painted = hints.scribbles is not None and bool(hints.scribbles.any())
-        if painted or hints.mask is not None or hints.clicks:
+        if hints.name_voxels():
             name = str(item.hints or item.mask or item.image)
             samples.append(make_sample(image, hints, dataset.classes, Normalisation(), name))
         else:

@@ -1,6 +1,7 @@
 """Options that several commands share, said once."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,11 @@ def sizes_of(text: str, dims: int, option: str) -> tuple[int, ...]:
         example = ",".join(["64"] * dims)
         raise InputError(f"{option} {text}: one whole number, or {dims} such as {example}, is right.")
     return tuple(numbers)
+
+
+def names(classes: Mapping[int, str]) -> str:
+    """Classes as a person reads them: "1 (grey), 2 (white)"."""
+    return ", ".join(f"{k} ({classes[k]})" for k in sorted(classes))
 
 
 def duration(seconds: float) -> str:

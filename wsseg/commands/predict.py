@@ -10,6 +10,7 @@ from wsseg.errors import InputError
 
 if TYPE_CHECKING:
     from wsseg.batch import Outcome
+    from wsseg.dataset import Dataset
     from wsseg.model import ModelConfig
 
 LISTED = 10  # least certain images told on the screen; the file has them all
@@ -40,6 +41,15 @@ def predict(
     flips: Annotated[
         bool, typer.Option("--flips", help="Average over mirrored views, where mirroring is harmless.")
     ] = False,
+    hints: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset folder whose hints the masks honour: painted voxels keep their class, and around "
+            "strokes the mask follows the image's edges.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the masks that are in --out and go on.")
     ] = False,
@@ -70,12 +80,30 @@ def predict(
     loaded = load_model(model)
     size = _tile(tile, loaded.config) if tile else None
     predictor = Predictor(loaded, device=device, tile=size, overlap=overlap, flips=flips)
-    open_out(out, loaded, found, resume=resume, overwrite=overwrite)
-    wanted = Wanted(probabilities, instances, overwrite, channel_axis)
+    dataset = _hints(hints, loaded.config, channel_axis) if hints else None
+    open_out(out, loaded, found, hints=dataset, resume=resume, overwrite=overwrite)
+    wanted = Wanted(probabilities, instances, overwrite, channel_axis, dataset)
     outcome = run_with_progress(predict_images(predictor, found, out, wanted))
     _tell(outcome, out)
     if outcome.failed:
         raise typer.Exit(2)
+
+
+def _hints(folder: Path, config: "ModelConfig", channel_axis: int | None) -> "Dataset":
+    """The dataset that `--hints` names.
+
+    Raises:
+        InputError: It is none, or its classes are not those of the model.
+    """
+    from wsseg.dataset import open_dataset
+
+    dataset = open_dataset(folder, channel_axis=channel_axis)
+    if dataset.classes.keys() - config.classes.keys():
+        raise InputError(
+            f"{folder}: its classes are {options.names(dataset.classes)}, the model's are "
+            f"{options.names(config.classes)}; use hints of the model's classes."
+        )
+    return dataset
 
 
 def _tile(text: str, config: "ModelConfig") -> tuple[int, ...]:

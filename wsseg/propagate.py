@@ -1,0 +1,173 @@
+"""What scribbles imply around them, by a random walk from the strokes; docs/sparse.md has its worth.
+
+A walk from the strokes labels much of an image well, and a network that learns from that does far better than
+one that sees the strokes alone. How far the walk may be trusted depends on what the strokes mean:
+
+- *marked*: every object there is has been marked, say the one kidney. Then walks may go anywhere.
+- *alike*: some of many objects have been marked, say four of forty nuclei, and all of the kind are wanted. A
+  walk then calls the unmarked ones background. But edges hold it off: when a small share of each walk is lost
+  at each voxel, few arrive in there, and they stay unknown.
+
+The strokes tell which it is. Where three or more places of a class are marked, some are hidden, and the walk
+starts from the others: does it find the hidden ones? If nowhere so many are marked, what is marked is meant.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from wsseg.patches import Sample
+from wsseg.steps import Step
+from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, random_walker
+from wsseg.weak import WeakLabels
+
+Objects = Literal["marked", "alike"]
+LOST = {"marked": 0.0, "alike": 1e-4}  # of a walk, at each voxel
+PULL = 1e-2  # likewise, where lost walks end in what a network says
+WEIGHT = 0.5  # an implied label counts at most half of what a person said
+PLACES = 3  # strokes of a class in an image from which some are hidden to test the walk
+RIGHT = 0.9  # share of hidden voxels that the walk must find to be trusted anywhere, mean over classes
+IMAGES = 8  # images tested at most
+MARKED = 0.2  # with more of an image marked, nothing needs to be implied
+VOXELS = 2**21  # larger images are walked at a coarser resolution
+
+
+def propagate(
+    samples: Sequence[Sample], classes: int, objects: Objects | None, device: torch.device
+) -> Generator[Step, None, list[Sample]]:
+    """Add what walks from the strokes imply to the labels of every image that has strokes, one Step an image.
+
+    The weight of an implied label grows from 0, where half of the walks arrive at the likeliest class, to
+    `WEIGHT`, where all do.
+
+    Args:
+        samples: Images with labels.
+        classes: Network outputs K, background among them.
+        objects: What the strokes mean; None = add nothing.
+        device: Where to compute.
+    """
+    out = list(samples)
+    which = [i for i, sample in enumerate(samples) if scribbled(sample)] if objects else []
+    for done, index in enumerate(which, 1):
+        assert objects is not None
+        out[index] = replace(samples[index], labels=_implied(samples[index], classes, objects, device))
+        yield Step("propagate", done, len(which))
+    return out
+
+
+def scribbled(sample: Sample) -> bool:
+    """Whether an image has strokes or clicks of two classes, and neither a mask nor finished slices."""
+    known = sample.labels.known
+    axes = range(known.ndim) if known.ndim == 3 else ()
+    finished = any(known.all(tuple(a for a in axes if a != axis)).any() for axis in axes)
+    return sample.labels.share() < MARKED and not finished and len(sample.labels.counts()) > 1
+
+
+def what_is_meant(
+    samples: Sequence[Sample], classes: int, *, seed: int, device: torch.device
+) -> Objects | None:
+    """Whether every object has been marked, or some of many that look alike; None where there are no strokes.
+
+    Args:
+        samples: Images with labels; those without strokes don't matter.
+        classes: Network outputs K.
+        seed: Chooses which strokes are hidden.
+        device: Where to compute.
+    """
+    rng = np.random.default_rng((seed, 0x5712))
+    right, asked = np.zeros(classes), np.zeros(classes)
+    strokes = [sample for sample in samples if scribbled(sample)]
+    tested = 0
+    for sample in strokes:
+        hidden = hide_strokes(sample.labels, rng)
+        if not hidden.any():
+            continue
+        left = replace(sample.labels, weight=np.where(hidden, 0, sample.labels.weight).astype(np.float32))
+        found = walk(replace(sample, labels=left), classes, LOST["marked"], device).argmax(0)
+        truth = sample.labels.target[hidden]
+        asked += np.bincount(truth, minlength=classes)
+        right += np.bincount(truth[found[hidden] == truth], minlength=classes)
+        tested += 1
+        if tested == IMAGES:
+            break
+    if not strokes:
+        return None
+    seen = asked > 0
+    return "alike" if seen.any() and (right[seen] / asked[seen]).mean() < RIGHT else "marked"
+
+
+def hide_strokes(labels: WeakLabels, rng: np.random.Generator) -> np.ndarray:
+    """bool (*S): half the strokes of every class but background that has `PLACES` or more."""
+    hidden = np.zeros(labels.target.shape, bool)
+    for k in labels.counts():
+        marks, count = ndimage.label(labels.known & (labels.target == k), np.ones((3,) * hidden.ndim))
+        if k and count >= PLACES:
+            hidden |= np.isin(marks, rng.permutation(count)[: count // 2] + 1)
+    return hidden
+
+
+def walk(
+    sample: Sample, classes: int, lost: float, device: torch.device, prior: np.ndarray | None = None
+) -> np.ndarray:
+    """Probabilities float32 (K, *S) of a walk from what is known; see `wsseg.walker.random_walker`."""
+    labels, image = sample.labels, sample.image
+    values = torch.from_numpy(sample.statistics.apply(np.asarray(image.data[:]))).to(device)
+    seeds = torch.from_numpy(np.where(labels.known, labels.target, -1)).to(device)
+    ends = None if prior is None else torch.from_numpy(prior).to(device)
+    spacing, size = list(image.spacing), seeds.shape
+    while seeds.numel() > VOXELS:
+        step = halving(seeds.shape)
+        values, seeds = halve(values, step), halve_seeds(seeds, classes, step)
+        ends = None if ends is None else halve(ends, step)
+        wider = [s * t for s, t in zip(spacing, step, strict=True)]
+        lost, spacing = coarser(lost, spacing, wider), wider
+    chances = random_walker(values, seeds, classes, spacing=spacing, lost=lost, prior=ends)
+    if seeds.shape != size:
+        chances = enlarge(chances, size)
+    return chances.cpu().numpy()
+
+
+def honour(
+    sample: Sample,
+    probabilities: np.ndarray,
+    objects: Objects | None,
+    device: torch.device,
+) -> np.ndarray:
+    """What a model says of an image that a person has marked, changed to what the person said.
+
+    Painted voxels keep their class. Around strokes the mask follows the image's edges: where every object is
+    marked it is the walk's alone, else a walk that ends in the model's word (Grady 2005).
+
+    Args:
+        sample: The image and its labels.
+        probabilities: float32 (K, *S), the model's word.
+        objects: What strokes mean; None counts as "alike".
+        device: Where to compute.
+
+    Returns:
+        float32 (K, *S).
+    """
+    classes = len(probabilities)
+    if scribbled(sample):
+        if objects == "marked":
+            return walk(sample, classes, LOST["marked"], device)
+        if probabilities[0].size <= VOXELS:
+            return walk(sample, classes, PULL, device, prior=probabilities)
+    known = sample.labels.known
+    out = probabilities.copy()
+    out[:, known] = np.eye(classes, dtype=np.float32)[sample.labels.target[known]].T
+    return out
+
+
+def _implied(sample: Sample, classes: int, objects: Objects, device: torch.device) -> WeakLabels:
+    labels = sample.labels
+    chances = walk(sample, classes, LOST[objects], device)
+    weight = WEIGHT * np.clip(2 * chances.max(0) - 1, 0, 1)
+    return WeakLabels(
+        np.where(labels.known, labels.target, chances.argmax(0)),
+        np.where(labels.known, labels.weight, weight).astype(np.float32),
+    )
