@@ -1,0 +1,140 @@
+"""What strokes imply: on images whose objects are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+import wsseg.propagate
+from wsseg.images import Image
+from wsseg.normalise import Normalisation
+from wsseg.patches import Sample
+from wsseg.propagate import WEIGHT, hide_strokes, honour, propagate, scribbled, what_is_meant
+from wsseg.steps import finish
+from wsseg.weak import WeakLabels
+
+CPU = torch.device("cpu")
+SIDE = {2: 64, 3: 40}
+
+
+def _scene(dims: int, objects: int, marked: int) -> tuple[Sample, np.ndarray]:
+    """Bright balls on a dark, noisy ground; strokes in the first few of them and all around the border."""
+    side = SIDE[dims]
+    rng = np.random.default_rng(dims)
+    grid = np.stack(np.meshgrid(*[np.arange(side)] * dims, indexing="ij"), -1)
+    corners = np.array(list(np.ndindex(*[2] * dims)))[:objects]
+    truth, target, weight = (np.zeros([side] * dims, t) for t in (bool, np.int64, np.float32))
+    for number, corner in enumerate(corners):
+        centre = side * (1 + 2 * corner) // 4
+        truth |= np.linalg.norm(grid - centre, axis=-1) < side / 8
+        if number < marked:
+            stroke = tuple(slice(c - 1, c + 2) for c in centre)
+            target[stroke], weight[stroke] = 1, 1
+    weight[1, 2:-2] = weight[-2, 2:-2] = 1
+    values = gaussian_filter(truth.astype(float), 0.7) + rng.normal(0, 0.1, truth.shape)
+    image = Image(values[None].astype(np.float32), (1.0,) * dims)
+    labels = WeakLabels(target, weight * (weight > 0))
+    return Sample(image, labels, Normalisation().measure(image)), truth
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_strokes_tell_whether_all_objects_are_marked_or_some_of_many(dims):
+    many, _ = _scene(dims, 4, 3)
+    one, _ = _scene(dims, 1, 1)
+    assert what_is_meant([many], 2, seed=0, device=CPU) == "alike"
+    assert what_is_meant([one], 2, seed=0, device=CPU) == "marked"
+    labels = one.labels
+    middle = SIDE[dims] // 2 // 2
+    for shift in (-5, 5) if dims == 2 else (-3, 3):  # two more strokes in the same object
+        place = (middle + shift, *[middle] * (dims - 1))
+        labels.target[place], labels.weight[place] = 1, 1
+    assert hide_strokes(labels, np.random.default_rng(0)).any()
+    assert what_is_meant([one], 2, seed=0, device=CPU) == "marked"
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_where_all_is_marked_the_implied_labels_are_the_object(dims):
+    sample, truth = _scene(dims, 1, 1)
+    (implied,) = finish(propagate([sample], 2, "marked", CPU))
+    labels = implied.labels
+    sure = labels.weight > 0.8 * WEIGHT
+    assert sure.mean() > 0.8
+    assert (labels.target == truth)[sure].mean() > 0.99
+    known = sample.labels.known
+    np.testing.assert_array_equal(labels.weight[known], 1)
+    assert labels.weight[~known].max() <= WEIGHT
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_unmarked_objects_stay_unknown_where_some_of_many_are_marked(dims):
+    sample, truth = _scene(dims, 4, 2)
+    (alike,) = finish(propagate([sample], 2, "alike", CPU))
+    (marked,) = finish(propagate([sample], 2, "marked", CPU))
+    unmarked = truth & ~_scene(dims, 2, 2)[1]
+    wrong = [(s.labels.weight * (s.labels.target == 0))[unmarked].mean() for s in (alike, marked)]
+    assert wrong[0] < 0.1 * WEIGHT
+    assert wrong[1] > 3 * wrong[0]  # the harm that "alike" is there to prevent
+    near = truth & (alike.labels.weight > 0)
+    assert (alike.labels.target[near] == 1).mean() > 0.9
+
+
+def test_finished_slices_masks_and_a_single_class_are_no_strokes():
+    sample, _ = _scene(3, 1, 1)
+    assert scribbled(sample)
+    labels = sample.labels
+    slices = labels.weight.copy()
+    slices[:, 7] = 1
+    assert not scribbled(replace(sample, labels=replace(labels, weight=slices)))
+    assert not scribbled(replace(sample, labels=replace(labels, weight=np.ones_like(slices))))
+    ground = replace(labels, weight=labels.weight * (labels.target == 0))
+    assert not scribbled(replace(sample, labels=ground))
+    dense = replace(sample, labels=replace(labels, weight=np.ones_like(slices)))
+    assert what_is_meant([dense], 2, seed=0, device=CPU) is None
+    assert finish(propagate([dense], 2, "marked", CPU))[0] is dense
+    assert finish(propagate([sample], 2, None, CPU))[0] is sample
+
+
+def test_half_the_strokes_of_a_class_are_hidden_and_never_the_background():
+    sample, _ = _scene(2, 4, 4)
+    hidden = hide_strokes(sample.labels, np.random.default_rng(0))
+    strokes = sample.labels.known & (sample.labels.target == 1)
+    assert hidden[strokes].sum() == strokes.sum() // 2
+    assert not hidden[~strokes].any()
+    few, _ = _scene(2, 2, 2)
+    assert not hide_strokes(few.labels, np.random.default_rng(0)).any()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_mask_honours_strokes_and_edges(dims):
+    sample, truth = _scene(dims, 4, 2)
+    rough = np.clip(truth + np.random.default_rng(0).normal(0, 0.7, truth.shape), 0, 1).astype(np.float32)
+    said = np.stack([1 - rough, rough])
+    honoured = honour(sample, said, "alike", CPU)
+    assert ((honoured[1] > 0.5) == truth).mean() > 0.99 > (said.argmax(0) == truth).mean()
+    one, alone = _scene(dims, 1, 1)
+    wrong = np.stack([np.zeros_like(rough), np.ones_like(rough)])
+    assert ((honour(one, wrong, "marked", CPU).argmax(0) == 1) == alone).mean() > 0.99
+
+
+def test_what_is_no_stroke_is_kept_to_the_voxel_and_the_rest_left_alone():
+    sample, truth = _scene(3, 1, 1)
+    weight = np.zeros_like(sample.labels.weight)
+    weight[:, 5] = 1
+    slices = replace(sample, labels=replace(sample.labels, weight=weight))
+    said = np.full((2, *truth.shape), 0.5, np.float32)
+    honoured = honour(slices, said, None, CPU)
+    np.testing.assert_array_equal(honoured[:, :, 5].argmax(0), sample.labels.target[:, 5])
+    rest = weight == 0
+    np.testing.assert_array_equal(honoured[:, rest], said[:, rest])
+    assert said.max() == 0.5  # what was handed in is left alone
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_large_images_are_walked_coarsely_with_much_the_same_result(dims, monkeypatch):
+    sample, truth = _scene(dims, 1, 1)
+    monkeypatch.setattr(wsseg.propagate, "VOXELS", truth.size // 2)
+    (implied,) = finish(propagate([sample], 2, "marked", CPU))
+    assert implied.labels.target.shape == truth.shape
+    assert (implied.labels.target == truth).mean() > 0.97
