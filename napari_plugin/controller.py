@@ -27,6 +27,7 @@ from napari_plugin.session import (
     Note,
     Preview,
     Wishes,
+    Work,
     apply_model,
     check_fits,
     read_model,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Points
 
     from wsseg.model import Model
+    from wsseg.propagate import Meaning
 
 SETTLED = 0.5  # seconds after the last stroke before a running training is given the new hints
 
@@ -213,7 +215,7 @@ class Controller:
 
     # work: each of these gives a generator for a worker
 
-    def segment(self, steps: int | None = None) -> Generator[Event, None, "Model"]:
+    def segment(self, steps: int | None = None, objects: "Meaning" = "auto") -> Work:
         """Learn from all hints, going on from the model there is.
 
         Raises:
@@ -224,9 +226,7 @@ class Controller:
             raise InputError("Nothing is marked yet: press New beside Hints, then paint or finish a slice.")
         hints = to_hints(self.hints, self.clicks, self.classes)
         if hints.is_empty():
-            raise InputError(
-                f"Nothing is marked yet: paint on “{self.hints.name}”, or finish a slice with U."
-            )
+            raise InputError(f"Nothing is marked yet: paint on “{self.hints.name}”, or finish a slice (U).")
         for k in sorted(hints.class_ids() - set(self.classes)):
             self.add_class(k)
         marked = {k: name for k, name in self.classes.items() if k in hints.class_ids()}
@@ -240,9 +240,9 @@ class Controller:
         wishes = self._begin(image)
         assert self.run is not None
         self.run.given, self.losses = hints, self.run.losses
-        return segment(Job(as_image, hints, marked, image.name, self.model, steps), wishes)
+        return segment(Job(as_image, hints, marked, image.name, self.model, steps, objects), wishes)
 
-    def apply(self) -> Generator[Event, None, "Model"]:
+    def apply(self) -> Work:
         """Predict the image with the model there is, without training.
 
         Raises:
@@ -289,7 +289,7 @@ class Controller:
         self.model.save(folder)
         self.message = f"Saved the model as {folder.name}."
 
-    def open_model(self, folder: Path) -> Generator[Event, None, "Model"]:
+    def open_model(self, folder: Path) -> Work:
         """Read a model folder; when it is there its classes become the table's."""
         self._begin(None)
         return read_model(folder)
@@ -334,7 +334,7 @@ class Controller:
             mask.refresh(extent=False)
             self.model = event.model
         elif isinstance(event, Note):
-            self.message = event.text
+            self.message = f"{self.message} {event.text}".strip()
         else:
             self.run.step = event
             if event.stage == "train":

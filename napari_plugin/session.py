@@ -22,6 +22,7 @@ from wsseg.steps import Step
 if TYPE_CHECKING:
     from wsseg.model import Model
     from wsseg.patches import Sample
+    from wsseg.propagate import Meaning
 
 FIRST = 1.5  # seconds of training before the first preview
 SHARE = 3.0  # training takes at least this many times the time of previews
@@ -42,6 +43,7 @@ class Job:
         name: The image's name, for messages.
         model: A model to go on from, or None.
         steps: Optimiser steps; None = as many as suit the hints.
+        objects: What the strokes mean: auto, marked, alike or off (see `wsseg.propagate`).
         seed: Of the run.
     """
 
@@ -51,6 +53,7 @@ class Job:
     name: str
     model: "Model | None" = None
     steps: int | None = None
+    objects: "Meaning" = "auto"
     seed: int = 0
 
 
@@ -84,9 +87,10 @@ class Note:
 
 
 Event = Step | Preview | Note
+Work = Generator[Event, None, "Model"]
 
 
-def segment(job: Job, wishes: Wishes) -> Generator[Event, None, "Model"]:
+def segment(job: Job, wishes: Wishes) -> Work:
     """Train on all hints, previewing on the way, and predict the whole image at the end.
 
     Raises:
@@ -95,17 +99,20 @@ def segment(job: Job, wishes: Wishes) -> Generator[Event, None, "Model"]:
     yield from loading()
     from wsseg.fit import default_steps, make_sample, prepare, read_strokes
     from wsseg.normalise import Normalisation
+    from wsseg.propagate import TOLD
     from wsseg.train import TrainConfig
 
     sample = make_sample(job.image, job.hints, job.classes, Normalisation(), job.name)
     yield Step("load", 1, 1)
-    config = TrainConfig(steps=job.steps or default_steps([sample]), seed=job.seed)
+    config = TrainConfig(steps=job.steps or default_steps([sample]), seed=job.seed, objects=job.objects)
     if job.model is not None:
         steps = job.steps or round(WARM_STEPS * config.steps)
         config = replace(config, steps=steps, learning_rate=WARM_RATE)
     objects, (implied,) = yield from read_strokes([sample], job.classes, config)
     trainer = prepare([implied], job.classes, config, objects=objects, init=job.model)
     pace = _Pace()
+    if objects and job.objects == "auto":
+        yield Note(TOLD[objects])
     if objects == "marked":
         yield _walked(implied, trainer.model)
     for step in trainer.steps():
@@ -132,7 +139,7 @@ def segment(job: Job, wishes: Wishes) -> Generator[Event, None, "Model"]:
     return model
 
 
-def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Generator[Event, None, "Model"]:
+def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Work:
     """Predict an image with a model that is there already.
 
     Raises:
@@ -151,7 +158,7 @@ def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Gene
     return model
 
 
-def read_model(folder: Path) -> Generator[Event, None, "Model"]:
+def read_model(folder: Path) -> Work:
     """Read a model folder.
 
     Raises:

@@ -41,6 +41,13 @@ KEYS = {
     "H": "hide or show the mask",
 }
 
+MEANINGS = {
+    "auto": "auto",
+    "marked": "every object",
+    "alike": "some of many",
+    "off": "only what is painted",
+}
+
 
 class SegmentWidget(QScrollArea):
     """Hints in, mask out: one column from the image at the top to the files at the bottom."""
@@ -74,6 +81,12 @@ class SegmentWidget(QScrollArea):
         self.steps.setSingleStep(100)
         self.steps.setSpecialValueText("auto")
         self.steps.setToolTip("Training steps; auto suits the amount of hints.")
+        self.objects = QComboBox()
+        for meaning, words in MEANINGS.items():
+            self.objects.addItem(words, meaning)
+        self.objects.setToolTip(
+            "Every object: the mask is what strokes reach. Some of many: the network finds the others too."
+        )
         self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
@@ -92,7 +105,7 @@ class SegmentWidget(QScrollArea):
         )
         column.addWidget(group("Classes", self.classes))
         column.addLayout(row(self.go, self.stop_button, stretch=0))
-        column.addLayout(form(("Steps", self.steps)))
+        column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
         for widget in (self.bar, self.curve, self.status, self.message):
             column.addWidget(widget)
         column.addWidget(group("Keys", key_map(KEYS)))
@@ -170,7 +183,7 @@ class SegmentWidget(QScrollArea):
 
     def segment(self) -> None:
         """Train on all hints."""
-        self.begin(lambda: self.controller.segment(self.steps.value() or None))
+        self.begin(lambda: self.controller.segment(self.steps.value() or None, self.objects.currentData()))
 
     def go_or_stop(self) -> None:
         """One key for both buttons."""

@@ -123,8 +123,24 @@ def test_new_strokes_reach_a_running_training_when_the_hand_rests(monkeypatch):
     controller.hints.undo()  # says only set_data, and must be seen all the same
     controller.tick((0, 0), (0, 1))
     np.testing.assert_array_equal(wishes.hints[0].scribbles, controller.hints.data)
-    assert not any(isinstance(event, Note) for event in work)
+    notes = [event.text for event in work if isinstance(event, Note)]
+    assert notes == ["Strokes were taken to mark every object there is."]
     assert not wishes.hints
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_where_every_object_is_marked_the_mask_is_there_before_any_training(ndim):
+    _, controller = scene(ndim)
+    work = controller.segment(steps=2, objects="marked")
+    events = []
+    while not any(isinstance(event, Preview) for event in events):
+        events.append(next(work))
+    assert not any(isinstance(event, Step) and event.stage == "train" for event in events)
+    square = np.zeros((16,) * ndim, np.uint8)
+    square[(slice(4, 12),) * ndim] = 1
+    np.testing.assert_array_equal(events[-1].mask, square)
+    run(controller, work)
+    np.testing.assert_array_equal(mask_layer(controller).data, square)
 
 
 def test_hints_that_are_all_erased_in_a_run_are_told_and_the_run_goes_on():
@@ -132,8 +148,8 @@ def test_hints_that_are_all_erased_in_a_run_are_told_and_the_run_goes_on():
     work = controller.segment(steps=4)
     controller.run.wishes.hints.append(Hints((16, 16), np.zeros((16, 16), np.uint8)))
     notes = [event.text for event in run(controller, work) if isinstance(event, Note)]
-    assert len(notes) == 1
-    assert "nothing is marked" in notes[0]
+    assert len(notes) == 2
+    assert "nothing is marked" in notes[1]
     assert len(controller.losses) == 4
 
 

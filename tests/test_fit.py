@@ -99,11 +99,19 @@ def test_resume_equals_an_unbroken_run(sample, tmp_path, killed_after, monkeypat
 def test_a_run_that_is_closed_keeps_what_it_learnt(sample, tmp_path):
     config = TrainConfig(steps=4, device="cpu")
     run = fit_steps([sample], CLASSES, config, out=tmp_path / "m")
-    next(run)
+    _train(run, 1)
     run.close()
     assert load_checkpoint_steps(tmp_path / "m/checkpoint") == 1
     resumed = finish(fit_steps([sample], CLASSES, config, out=tmp_path / "m", resume=True))
     assert resumed.losses == finish(fit_steps([sample], CLASSES, config)).losses
+
+
+def _train(run, steps):
+    """So many training steps, and what comes before them."""
+    while next(run).stage != "train":
+        pass
+    for _ in range(steps - 1):
+        next(run)
 
 
 def load_checkpoint_steps(folder):
@@ -113,7 +121,7 @@ def load_checkpoint_steps(folder):
 def test_resume_with_other_hints_is_refused(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
     run = fit_steps([sample], CLASSES, TrainConfig(steps=4, device="cpu"), out=tmp_path / "m")
-    next(run), next(run)
+    _train(run, 2)
     run.close()
     weight = sample.labels.weight.copy()
     weight[0] = 1

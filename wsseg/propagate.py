@@ -26,6 +26,13 @@ from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, random_w
 from wsseg.weak import WeakLabels
 
 Objects = Literal["marked", "alike"]
+Meaning = Literal[
+    "auto", "marked", "alike", "off"
+]  # what a user may ask for; auto finds out, off implies nothing
+TOLD = {
+    "marked": "Strokes were taken to mark every object there is.",
+    "alike": "Strokes were taken to mark some of many objects, all of which are wanted.",
+}
 # Share of a walk that is lost at each voxel where objects are alike, by dimensions: in 3D far more ways lead
 # into an object. At these a walk was right about 97 % of what it labelled on nuclei in 2D, 95 % in 3D.
 LOST = {2: 1e-4, 3: 3e-3}
@@ -34,7 +41,6 @@ WEIGHT = 0.5  # an implied label counts at most half of what a person said
 PLACES = 3  # strokes of a class in an image from which some are hidden to test the walk
 RIGHT = 0.9  # share of hidden voxels that the walk must find to be trusted anywhere, mean over classes
 IMAGES = 8  # images tested at most
-MARKED = 0.2  # with more of an image marked, nothing needs to be implied
 VOXELS = 2**21  # larger images are walked at a coarser resolution
 
 
@@ -66,7 +72,7 @@ def scribbled(sample: Sample) -> bool:
     known = sample.labels.known
     axes = range(known.ndim) if known.ndim == 3 else ()
     finished = any(known.all(tuple(a for a in axes if a != axis)).any() for axis in axes)
-    return sample.labels.share() < MARKED and not finished and len(sample.labels.counts()) > 1
+    return not known.all() and not finished and len(sample.labels.counts()) > 1
 
 
 def what_is_meant(

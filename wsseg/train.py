@@ -8,7 +8,6 @@ and left out: docs/sparse.md.
 import copy
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from wsseg.extent import imply_background
 from wsseg.losses import weak_loss
 from wsseg.model import Model, ModelConfig, build
 from wsseg.patches import PatchSampler, Sample
-from wsseg.propagate import Objects
+from wsseg.propagate import Meaning, Objects
 from wsseg.steps import Step
 from wsseg.unet import Encoder, take_weights
 
@@ -49,7 +48,7 @@ class TrainConfig:
     learning_rate: float = 2e-3
     decay: float = 0.99
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    objects: Objects | Literal["auto", "off"] = "auto"
+    objects: Meaning = "auto"
     compile: bool = False
 
 

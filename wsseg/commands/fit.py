@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from wsseg.patches import Sample
 
 
-MEANT = {
-    "marked": "Strokes were taken to mark every object; if they mark some of many, add --objects alike.",
-    "alike": "Strokes were taken to mark some of many objects; if they mark all, add --objects marked.",
-}
-
-
 def fit(
     data: options.Data,
     out: Annotated[Path, typer.Option(help="Model folder to write.", metavar="MODEL", show_default=False)],
@@ -68,6 +62,7 @@ def fit(
     from wsseg.memory import is_out_of_memory
     from wsseg.model import load_model
     from wsseg.progress import run_with_progress
+    from wsseg.propagate import TOLD
     from wsseg.train import TrainConfig
 
     start = load_model(init) if init else None
@@ -98,7 +93,7 @@ def fit(
         ) from error
     _tell(fitted.model.config, out, time.monotonic() - begin)
     if objects == "auto" and fitted.model.config.objects:
-        typer.echo(MEANT[fitted.model.config.objects])
+        typer.echo(f"{TOLD[fitted.model.config.objects]} (--objects says otherwise.)")
 
 
 def read_samples(dataset: "Dataset") -> list["Sample"]:
