@@ -12,6 +12,7 @@ from tiny import SIZE, files_in, make_dataset, tiny_model, write_any, write_pict
 import wsseg.batch
 import wsseg.images
 from wsseg.batch import Outcome, Wanted, fitted_to, label_instances, open_out, predict_images
+from wsseg.dataset import open_dataset
 from wsseg.errors import InputError
 from wsseg.images import Image, list_images, read_image, read_labels
 from wsseg.predict import Predictor
@@ -19,7 +20,7 @@ from wsseg.steps import finish
 
 
 def run(model, images, out, **wanted) -> Outcome:
-    open_out(out, model, images, overwrite=wanted.get("overwrite", False))
+    open_out(out, model, images, hints=wanted.get("hints"), overwrite=wanted.get("overwrite", False))
     return finish(predict_images(Predictor(model, device="cpu"), images, out, Wanted(**wanted)))
 
 
@@ -47,6 +48,34 @@ def test_masks_equal_those_of_the_predictor_and_keep_the_geometry(tmp_path, imag
         suffix = ".tif" if dims == 2 else ".nii.gz"
         beside = read_image(tmp_path / "out" / "probabilities" / f"{stem}{suffix}")
         np.testing.assert_allclose(np.asarray(beside.data), alone.probabilities, atol=1e-3)
+
+
+def test_masks_honour_hints_of_the_same_stem_and_leave_the_others_alone(tmp_path, images, dims):
+    model, data = tiny_model(dims), tmp_path / "data"
+    first, second, third = images.values()
+    (data / "hints" / second.name).unlink()
+    plain = run(model, images, tmp_path / "plain")
+    outcome = run(model, images, tmp_path / "out", hints=open_dataset(data))
+    masks, words = (
+        {path.name: np.asarray(read_labels(tmp_path / folder / path.name)) for path in images.values()}
+        for folder in ("out", "plain")
+    )
+    np.testing.assert_array_equal(masks[second.name], words[second.name])
+    for path in (first, third):
+        painted = np.asarray(read_labels(data / "hints" / path.name))
+        said = np.where(painted == 255, 0, painted)[painted > 0]
+        np.testing.assert_array_equal(masks[path.name][painted > 0], said)
+        assert (words[path.name][painted > 0] != said).any()
+        assert outcome.uncertainty[path.name[:5]] < plain.uncertainty[path.name[:5]]
+
+
+def test_masks_made_with_other_hints_are_not_taken_for_done(tmp_path, images, dims):
+    model, dataset = tiny_model(dims), open_dataset(tmp_path / "data")
+    open_out(tmp_path / "out", model, images, hints=dataset)
+    open_out(tmp_path / "out", model, images, hints=dataset)
+    with pytest.raises(InputError, match="this run is without hints; choose another folder"):
+        open_out(tmp_path / "out", model, images)
+    open_out(tmp_path / "out", model, images, overwrite=True)
 
 
 def test_one_step_a_tile_over_all_images(tmp_path, images, dims):

@@ -118,6 +118,17 @@ def test_fit_prints_what_a_person_wants_to_know(tmp_path, data):
     assert f"The model is in {tmp_path / 'model'}" in shown
 
 
+@pytest.mark.parametrize("asked", ["auto", "marked", "alike", "off"])
+def test_fit_notes_what_strokes_meant_and_tells_what_it_found_out(tmp_path, data, dims, asked):
+    shown = wsseg_("fit", data, "--out", tmp_path / "m", "--steps", 1, "--objects", asked).stdout
+    meant = json.loads((tmp_path / "m" / "config.json").read_text())["objects"]
+    if dims == 3:  # finished slices are no strokes
+        assert meant == (None if asked in ("auto", "off") else asked)
+    else:
+        assert meant == {"auto": "marked", "off": None}.get(asked, asked)  # columns of one ball
+    assert ("(--objects says otherwise.)" in shown) == (asked == "auto" and dims == 2)
+
+
 def test_the_same_seed_gives_the_same_model_and_another_a_different_one(tmp_path, model, data):
     for name, seed in (("again", 0), ("other", 1)):
         wsseg_("fit", data, "--out", tmp_path / name, "--steps", 2, "--seed", seed)
@@ -231,6 +242,20 @@ class TestPredict:
         image = next((data / "images").iterdir())
         for name, options in (("a", ["--tile", 8]), ("b", ["--overlap", 0.25]), ("c", ["--flips"])):
             wsseg_("predict", model, image, "--out", tmp_path / name, *options)
+
+    def test_hints_are_honoured(self, tmp_path, model, data):
+        wsseg_("predict", model, data / "images", "--out", tmp_path / "out", "--hints", data)
+        painted = next((data / "hints").iterdir())
+        hints = np.asarray(read_labels(painted))
+        mask = np.asarray(read_labels(tmp_path / "out" / painted.name))
+        np.testing.assert_array_equal(mask[hints == 1], 1)
+        np.testing.assert_array_equal(mask[hints == 255], 0)
+
+    def test_hints_of_other_classes_are_told(self, tmp_path, model, data):
+        (data / "classes.json").write_text(json.dumps({"1": "ball", "2": "cube"}))
+        told = wsseg_("predict", model, data / "images", "--out", tmp_path / "o", "--hints", data, code=2)
+        assert "its classes are 1 (ball), 2 (cube), the model's are 1 (ball)" in told.stderr
+        assert not (tmp_path / "o").exists()
 
     @pytest.mark.parametrize("tile", ["7", "8,8,8,8", "big", "-8"])
     def test_a_tile_that_can_not_be_is_told(self, tmp_path, model, data, tile):

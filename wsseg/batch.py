@@ -302,7 +302,7 @@ def _marked(config: ModelConfig, image: Image, job: _Job, dataset: Dataset | Non
     item = dataset.find(job.stem) if dataset else None
     if dataset is None or item is None:
         return None
-    _, hints = dataset.read(item)
+    hints = dataset.hints(item, image)
     if not hints.name_voxels():
         return None
     return make_sample(image, hints, config.classes, config.normalisation, str(item.hints or job.path))

@@ -89,7 +89,15 @@ class Dataset:
         """`read` without a look at the other images: a grey image stays grey."""
         image = read_image(item.image, self._channel_axis)
         check_values(image)
-        hints = Hints(
+        return image, self.hints(item, image)
+
+    def hints(self, item: Item, image: Image) -> Hints:
+        """All that is marked on an image that has been read.
+
+        Raises:
+            InputError: A file is broken, does not fit the image, or names an unknown class.
+        """
+        return Hints(
             shape=image.shape,
             scribbles=None if item.hints is None else self._hint_map(item.hints, image),
             mask=None if item.mask is None else self._mask(item.mask, image),
@@ -97,7 +105,6 @@ class Dataset:
             boxes=self.boxes.get(item.stem, ()),
             tags=self.tags.get(item.stem),
         )
-        return image, hints
 
     @cached_property
     def classes(self) -> dict[int, str]:
