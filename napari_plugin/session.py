@@ -16,7 +16,7 @@ import numpy as np
 from napari_plugin.backend import loading
 from wsseg.errors import InputError
 from wsseg.hints import Hints
-from wsseg.images import Image, read_image, write_mask
+from wsseg.images import Image, in_colour, read_image, write_mask
 from wsseg.steps import Step
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def segment(job: Job, wishes: Wishes) -> Work:
     from wsseg.propagate import TOLD
     from wsseg.train import TrainConfig
 
-    sample = make_sample(job.image, job.hints, job.classes, Normalisation(), job.name)
+    image = _coloured(job.model, job.image)
+    sample = make_sample(image, job.hints, job.classes, Normalisation(), job.name)
     yield Step("load", 1, 1)
     config = TrainConfig(steps=job.steps or default_steps([sample]), seed=job.seed, objects=job.objects)
     if job.model is not None:
@@ -120,7 +121,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
         pace.trained()
         if wishes.hints:
             try:
-                sample = make_sample(job.image, wishes.hints.pop(), job.classes, Normalisation(), job.name)
+                sample = make_sample(image, wishes.hints.pop(), job.classes, Normalisation(), job.name)
                 objects, (implied,) = yield from read_strokes([sample], job.classes, config)
                 trainer.set_samples([implied], objects)
                 if objects == "marked":
@@ -150,6 +151,7 @@ def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Work
     from wsseg.weak import WeakLabels
 
     check_fits(model, image, name)
+    image = _coloured(model, image)
     nothing = np.broadcast_to(np.zeros((), np.float32), image.shape)
     statistics = model.config.normalisation.measure(image, name)
     sample = Sample(image, WeakLabels(nothing.astype(np.int64), nothing), statistics, name)
@@ -171,13 +173,19 @@ def read_model(folder: Path) -> Work:
 
 
 def check_fits(model: "Model", image: Image, name: str) -> None:
-    """Raise an InputError where image and model differ in axes or channels."""
+    """Raise an InputError where image and model differ in axes or channels; grey will do for colour."""
     encoder = model.config.architecture
-    if (encoder.dims, encoder.channels_in) != (image.ndim, image.channels):
+    grey = model.config.rgb and image.channels == 1
+    if encoder.dims != image.ndim or (encoder.channels_in != image.channels and not grey):
         raise InputError(
             f"The model was trained on {encoder.dims}D images with {encoder.channels_in} channels; {name} is "
             f"{image.ndim}D with {image.channels}. Press Forget model, or choose another image."
         )
+
+
+def _coloured(model: "Model | None", image: Image) -> Image:
+    """The image with as many channels as the model wants; see `check_fits`."""
+    return in_colour(image) if model and model.config.architecture.channels_in > image.channels else image
 
 
 def save_mask(

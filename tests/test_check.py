@@ -50,6 +50,7 @@ def test_counts_by_hand(tmp_path):
     }
     assert found.classes == {1: "nucleus", 2: "wall", 9: "roof"}
     assert found.class_voxels == {0: 2 + 15, 1: 3, 2: 5}
+    assert found.class_marks == {1: {"clicks": 1, "tags": 1}, 0: {"clicks": 1}}
     assert found.annotated_share == (5 + 20) / 80
     assert found.spacing_range == ((1.0, 1.0), (1.0, 1.0))
     # a float32 channel, an int64 target and a float32 weight; then 4 float32 probabilities of one image

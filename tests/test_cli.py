@@ -1,6 +1,7 @@
 """Every command through the command line itself, on two or three tiny images."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -87,6 +88,16 @@ def test_check_tells_what_is_there(data, dims):
     assert f"Class 1 (ball): {marked} voxels marked" in shown
     assert ("Spacing: 1 × 1.5 × 2" if dims == 3 else "Spacing: 1 × 1\n") in shown
     assert "A run: about" in shown
+
+
+def test_check_tells_clicks_where_nothing_is_painted(tmp_path, data, dims):
+    shutil.rmtree(data / "hints")
+    axes = ",".join(f"axis-{a}" for a in range(dims))
+    rows = [f"ball0,{name}{',4' * dims}" for name in ("ball", "0", "0")]
+    (data / "clicks.csv").write_text("\n".join([f"image,class,{axes}", *rows]))
+    shown = wsseg_("check", data).stdout
+    assert "Class 0 (background): 2 clicks marked" in shown
+    assert "Class 1 (ball): 1 click marked" in shown
 
 
 def test_check_lists_every_problem_and_ends_with_2(data):

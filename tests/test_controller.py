@@ -245,6 +245,20 @@ def test_a_model_of_other_dimensions_is_refused_and_can_be_forgotten():
     solid.segment()
 
 
+def test_a_grey_image_will_do_for_a_model_of_colour():
+    viewer, controller = scene(2)
+    grey = controller.image
+    colour = viewer.add_image(np.stack([grey.data] * 3, -1), rgb=True, name="colour", scale=(2, 2))
+    controller.choose_image(colour)
+    controller.new_hints().data[...] = next(x for x in viewer.layers if belongs(x, grey, "hints")).data
+    run(controller, controller.segment(steps=2))
+    assert controller.model.config.rgb
+    controller.choose_image(grey)
+    run(controller, controller.apply())
+    run(controller, controller.segment(steps=1))
+    assert mask_layer(controller).data.shape == grey.data.shape
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_model_saved_opened_and_applied_gives_the_same_mask(ndim, tmp_path):
     _, controller = scene(ndim)

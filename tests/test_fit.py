@@ -132,6 +132,17 @@ def test_resume_with_other_hints_is_refused(sample, tmp_path, monkeypatch):
         )
 
 
+def test_resume_with_another_image_is_refused(sample, tmp_path):
+    config = TrainConfig(steps=4, device="cpu")
+    run = fit_steps([sample], CLASSES, config, out=tmp_path / "m")
+    _train(run, 1)
+    run.close()
+    image = replace(sample.image, data=np.asarray(sample.image.data) * 2)
+    other = replace(sample, image=image, statistics=Normalisation().measure(image))
+    with pytest.raises(InputError, match="other data or options"):
+        finish(fit_steps([other], CLASSES, config, out=tmp_path / "m", resume=True))
+
+
 def test_going_on_from_a_model(sample):
     first = finish(fit_steps([sample], CLASSES, TrainConfig(steps=2, device="cpu")))
     trainer = prepare([sample], CLASSES, TrainConfig(steps=2, device="cpu"), init=first.model)

@@ -1,5 +1,6 @@
 """`wsseg check`: what is in a dataset folder, what is wrong with it, and what it asks of the machine."""
 
+from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class Findings:
             images "unmarked".
         classes: Class id to name; empty where an error hides them.
         class_voxels: Marked voxels for each class, 0 for background (clicks, boxes and tags not counted).
+        class_marks: How many "clicks", "boxes" and "tags" of each class that has any.
         annotated_share: Marked voxels by all voxels, 0 to 1.
         spacing_range: (smallest, largest) spacing along each axis; empty where the images differ in axes.
         memory: Bytes that a run holds for its images and labels, and for the largest image's probabilities.
@@ -36,6 +38,7 @@ class Findings:
     counts: Mapping[str, int]
     classes: Mapping[int, str]
     class_voxels: Mapping[int, int]
+    class_marks: Mapping[int, Mapping[str, int]]
     annotated_share: float
     spacing_range: tuple[tuple[float, float], ...]
     memory: int
@@ -46,6 +49,7 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
     errors: list[str] = []
     warnings: list[str] = []
     marked: dict[int, int] = {}
+    marks: dict[int, Counter[str]] = {}
     counts = dict.fromkeys(("images", "hint maps", "masks", "clicks", "boxes", "tags", "unmarked"), 0)
     counts["images"] = len(dataset.items)
     spacings: list[tuple[float, ...]] = []
@@ -62,6 +66,9 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
             for class_id, count in own.items():
                 marked[class_id] = marked.get(class_id, 0) + count
             _count(counts, hints)
+            for what, named in (("clicks", hints.clicks), ("boxes", hints.boxes), ("tags", hints.tags or ())):
+                for hint in named:
+                    marks.setdefault(hint.class_id, Counter())[what] += 1
             size = int(np.prod(image.shape))
             voxels, labelled = voxels + size, labelled + sum(own.values())
             memory += size * (4 * image.channels + _BYTES_A_VOXEL)
@@ -87,6 +94,7 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
         counts=counts,
         classes=classes,
         class_voxels=dict(sorted(marked.items())),
+        class_marks=marks,
         annotated_share=labelled / voxels if voxels else 0.0,
         spacing_range=tuple((min(s), max(s)) for s in zip(*spacings, strict=True)) if same_axes else (),
         memory=memory + largest * 4 * (len(classes) + 1),

@@ -226,7 +226,8 @@ def fit_steps(
     release = max(1, round(RELEASE * config.steps))
     checkpoint = out / "checkpoint" if out else None
     hints = [(sample.name, _checksum(sample)) for sample in samples]
-    key = _fingerprint(hints, classes, config, init, encoder)
+    measured = [[v.tolist() for v in vars(sample.statistics).values()] for sample in samples]
+    key = _fingerprint(hints, measured, classes, config, init, encoder)
     losses: list[float] = []
     quality: dict[str, Any] | None = None
     if resume and checkpoint is not None and checkpoint.is_dir():
@@ -269,18 +270,22 @@ def fit_steps(
 
 def _fingerprint(
     hints: Sequence[tuple[str, str]],
+    measured: Sequence[list[list[float]]],
     classes: Mapping[int, str],
     config: TrainConfig,
     init: Model | None,
     encoder: Encoder | None,
 ) -> str:
-    """A short code for everything that decides the result of a run on one machine."""
+    """A short code for everything that decides the result of a run on one machine.
+
+    Of the images it holds the statistics: reading every voxel again would take as long as a step of training.
+    """
     start = [
         {k: float(v.double().sum()) for k, v in net.state_dict().items()}
         for net in (init.net if init else None, encoder)
         if net is not None
     ]
-    parts = [asdict(config), dict(classes), list(hints), start]
+    parts = [asdict(config), dict(classes), list(hints), list(measured), start]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

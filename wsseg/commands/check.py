@@ -46,13 +46,16 @@ def _tell(findings: "Findings") -> None:
     typer.echo(f"Images: {counts['images']} ({counts['unmarked']} unmarked)")
     typer.echo(f"Hints: {', '.join(parts) or 'none'}; {100 * findings.annotated_share:.3g} % of the voxels")
     names = {0: "background", **findings.classes}
-    for class_id in sorted({*findings.classes, *findings.class_voxels}):
-        voxels = findings.class_voxels.get(class_id, 0)
-        typer.echo(f"Class {class_id} ({names.get(class_id, '?')}): {voxels} voxels marked")
+    for class_id in sorted({*findings.classes, *findings.class_voxels, *findings.class_marks}):
+        marks = {"voxels": findings.class_voxels.get(class_id, 0), **findings.class_marks.get(class_id, {})}
+        told = ", ".join(
+            f"{count} {what if count > 1 else what[:-1]}" for what, count in marks.items() if count
+        )
+        typer.echo(f"Class {class_id} ({names.get(class_id, '?')}): {told or 'nothing'} marked")
     if findings.spacing_range:
         ranges = [f"{a:.3g}" if a == b else f"{a:.3g}–{b:.3g}" for a, b in findings.spacing_range]
         typer.echo(f"Spacing: {' × '.join(ranges)}")
-    if not findings.errors and counts["unmarked"] < counts["images"]:
+    if not findings.errors and (findings.class_voxels or counts["clicks"]):
         typer.echo(_cost(findings))
 
 
