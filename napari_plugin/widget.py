@@ -44,7 +44,7 @@ KEYS = {
 MEANINGS = {
     "auto": "auto",
     "marked": "every object",
-    "alike": "some of many",
+    "alike": "examples of many",
     "off": "only what is painted",
 }
 
@@ -85,7 +85,7 @@ class SegmentWidget(QScrollArea):
         for meaning, words in MEANINGS.items():
             self.objects.addItem(words, meaning)
         self.objects.setToolTip(
-            "Every object: the mask is what strokes reach. Some of many: the network finds the others too."
+            "Every object: the mask is what strokes reach. Examples: the network finds the others too."
         )
         self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
         self.bar.setTextVisible(False)

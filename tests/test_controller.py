@@ -15,6 +15,7 @@ from wsseg.colours import class_colour
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image
+from wsseg.propagate import TOLD
 from wsseg.steps import Step
 
 
@@ -124,7 +125,7 @@ def test_new_strokes_reach_a_running_training_when_the_hand_rests(monkeypatch):
     controller.tick((0, 0), (0, 1))
     np.testing.assert_array_equal(wishes.hints[0].scribbles, controller.hints.data)
     notes = [event.text for event in work if isinstance(event, Note)]
-    assert notes == ["Strokes were taken to mark every object there is."]
+    assert notes == [TOLD["marked"]]
     assert not wishes.hints
 
 
