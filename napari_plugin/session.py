@@ -136,7 +136,10 @@ def segment(job: Job, wishes: Wishes) -> Work:
                 yield from _preview(model, sample, region, "preview")
                 pace.previewed(focus, time.monotonic() - started)
     model = trainer.model
-    yield from _predict(model, sample, wishes)
+    if objects == "marked":
+        yield _walked(implied, model)
+    else:
+        yield from _predict(model, sample, wishes)
     return model
 
 
@@ -246,7 +249,7 @@ def _predict(model: "Model", sample: "Sample", wishes: Wishes) -> Generator[Even
     """The whole image, each block shown when it is done; what is on screen first where there are several."""
     from wsseg.propagate import VOXELS, scribbled
 
-    if scribbled(sample) and np.prod(sample.image.shape) <= VOXELS:
+    if model.config.objects == "alike" and scribbled(sample) and np.prod(sample.image.shape) <= VOXELS:
         yield from _honoured(model, sample)
         return
     whole = tuple(slice(0, n) for n in sample.image.shape)

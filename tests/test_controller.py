@@ -144,6 +144,22 @@ def test_where_every_object_is_marked_the_mask_is_there_before_any_training(ndim
     np.testing.assert_array_equal(mask_layer(controller).data, square)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_strokes_that_are_examples_are_kept_in_the_mask_and_off_leaves_the_network_alone(ndim):
+    _, controller = scene(ndim)
+    hints = controller.hints.data
+    said = np.where(hints == BACKGROUND, 0, hints)[hints > 0]
+    run(controller, controller.segment(steps=1, objects="alike"))
+    assert controller.model.config.objects == "alike"
+    np.testing.assert_array_equal(mask_layer(controller).data[hints > 0], said)
+    controller.forget_model()
+    run(controller, controller.segment(steps=1, objects="off"))
+    assert controller.model.config.objects is None
+    own = mask_layer(controller).data.copy()
+    run(controller, controller.apply())
+    np.testing.assert_array_equal(mask_layer(controller).data, own)
+
+
 def test_hints_that_are_all_erased_in_a_run_are_told_and_the_run_goes_on():
     _, controller = scene(2)
     work = controller.segment(steps=4)

@@ -15,7 +15,7 @@ from wsseg.errors import InputError
 from wsseg.images import Image
 from wsseg.model import Model
 from wsseg.normalise import Statistics
-from wsseg.predict import Predictor
+from wsseg.predict import Prediction, Predictor
 from wsseg.steps import finish
 
 PLAIN = Statistics(np.array([-1e9]), np.array([1e9]), np.array([0.0]), np.array([1.0]))
@@ -47,6 +47,11 @@ def _expected(values):
     st.floats(0, 0.75),
     st.booleans(),
 )
+def test_hints_can_only_be_honoured_with_probabilities():
+    with pytest.raises(ValueError, match="keep_probabilities"):
+        Predictor(small_model(2)).honour(Prediction(None, None, 0.0), None)
+
+
 def test_tiled_equals_untiled_on_a_known_network(shape, tile, overlap, flips):
     values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     image = Image(values[None], (1.0,) * len(shape))

@@ -278,7 +278,7 @@ def _fingerprint(
 ) -> str:
     """A short code for everything that decides the result of a run on one machine.
 
-    Of the images it holds the statistics: reading every voxel again would take as long as a step of training.
+    Images count by their statistics, which are there already.
     """
     start = [
         {k: float(v.double().sum()) for k, v in net.state_dict().items()}

@@ -133,8 +133,12 @@ class Predictor:
             prediction: With its probabilities.
             sample: The image and its labels.
             into: An array-like (*S) to write the mask to; None = an array in memory.
+
+        Raises:
+            ValueError: The prediction was made without `keep_probabilities`.
         """
-        assert prediction.probabilities is not None
+        if prediction.probabilities is None:
+            raise ValueError("honour needs a prediction with its probabilities (keep_probabilities=True)")
         said = honour(sample, prediction.probabilities, self.config.objects, self.device)
         mask = np.zeros(said.shape[1:], np.uint8) if into is None else into
         mask[...] = np.array(self.config.class_ids, np.uint8)[said.argmax(0)]
