@@ -26,3 +26,17 @@ def ball_image():
         return Image(values, (1.0,) * len(size)), truth
 
     return make
+
+
+@pytest.fixture(params=[2, 3])
+def dims(request) -> int:
+    """Everything once in 2D and once in 3D."""
+    return request.param
+
+
+@pytest.fixture
+def data(tmp_path, dims):
+    """A dataset folder of two balls with hints."""
+    from tiny import make_dataset  # it takes `ball` from here
+
+    return make_dataset(tmp_path / "data", dims)

@@ -42,16 +42,6 @@ def _small(monkeypatch):
     small_plans(monkeypatch)
 
 
-@pytest.fixture(params=[2, 3])
-def dims(request):
-    return request.param
-
-
-@pytest.fixture
-def data(tmp_path, dims):
-    return make_dataset(tmp_path / "data", dims)
-
-
 @pytest.fixture
 def model(tmp_path, dims):
     tiny_model(dims).save(tmp_path / "model")

@@ -24,11 +24,6 @@ def run(model, images, out, **wanted) -> Outcome:
     return finish(predict_images(Predictor(model, device="cpu"), images, out, Wanted(**wanted)))
 
 
-@pytest.fixture(params=[2, 3])
-def dims(request):
-    return request.param
-
-
 @pytest.fixture
 def images(tmp_path, dims):
     return list_images(make_dataset(tmp_path / "data", dims, 3) / "images")

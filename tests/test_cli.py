@@ -6,12 +6,11 @@ import subprocess
 import sys
 import time
 
-import nibabel
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from test_imports import HEAVY, loaded_after
-from tiny import AFFINE, SIZE, files_in, make_dataset, small_plans, write_any
+from tiny import SIZE, files_in, make_dataset, small_plans, write_any, wsseg_
 from typer.testing import CliRunner
 
 import wsseg.fit
@@ -27,23 +26,6 @@ COMMANDS = ["check", "fit", "predict", "evaluate", "robot", "demo", "gui"]
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     small_plans(monkeypatch)
-
-
-def wsseg_(*arguments, code: int = 0):
-    """Run the command line; its outcome, after a look at the exit code."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
-
-
-@pytest.fixture(params=[2, 3])
-def dims(request):
-    return request.param
-
-
-@pytest.fixture
-def data(tmp_path, dims):
-    return make_dataset(tmp_path / "data", dims)
 
 
 @pytest.fixture
@@ -218,71 +200,6 @@ class TestResume:
         told = wsseg_("fit", data, "--out", model, "--resume").stdout
         assert "finished model" in told
         assert (model / "weights.safetensors").stat().st_mtime_ns == before
-
-
-class TestPredict:
-    def test_a_folder_then_only_what_is_new(self, tmp_path, model, data, dims):
-        out = tmp_path / "masks"
-        shown = wsseg_("predict", model, data / "images", "--out", out).stdout
-        assert "2 predicted" in shown
-        assert "Least certain" in shown
-        for path in (data / "images").iterdir():
-            mask = out / path.name
-            assert read_labels(mask).shape == SIZE[dims]
-            if dims == 3:
-                np.testing.assert_array_equal(nibabel.load(mask).affine, AFFINE)
-        write_any(
-            data / "images", "zebra", np.arange(np.prod(SIZE[dims])).reshape(SIZE[dims]).astype(np.uint8)
-        )
-        shown = wsseg_("predict", model, data / "images", "--out", out).stdout
-        assert "1 predicted, 2 skipped (done before)" in shown
-
-    def test_what_lies_beside_the_masks(self, tmp_path, model, data, dims):
-        image = next((data / "images").iterdir())
-        out = tmp_path / "masks"
-        wsseg_("predict", model, image, "--out", out, "--probabilities", "--instances")
-        stem = image.name.split(".")[0]
-        found = files_in(out)
-        beside = f"{stem}.tif" if dims == 2 else image.name
-        beside = f"probabilities/{beside}"
-        objects = f"instances/{image.name}"
-        names = ["instances", objects, "predict.json", "probabilities", beside, "uncertainty.csv", image.name]
-        assert found == sorted(names)
-
-    def test_tile_overlap_and_flips_are_obeyed(self, tmp_path, model, data):
-        image = next((data / "images").iterdir())
-        for name, options in (("a", ["--tile", 8]), ("b", ["--overlap", 0.25]), ("c", ["--flips"])):
-            wsseg_("predict", model, image, "--out", tmp_path / name, *options)
-
-    def test_hints_are_honoured(self, tmp_path, model, data):
-        wsseg_("predict", model, data / "images", "--out", tmp_path / "out", "--hints", data)
-        painted = next((data / "hints").iterdir())
-        hints = np.asarray(read_labels(painted))
-        mask = np.asarray(read_labels(tmp_path / "out" / painted.name))
-        np.testing.assert_array_equal(mask[hints == 1], 1)
-        np.testing.assert_array_equal(mask[hints == 255], 0)
-
-    def test_hints_of_other_classes_are_told(self, tmp_path, model, data):
-        (data / "classes.json").write_text(json.dumps({"1": "ball", "2": "cube"}))
-        told = wsseg_("predict", model, data / "images", "--out", tmp_path / "o", "--hints", data, code=2)
-        assert "its classes are 1 (ball), 2 (cube), the model's are 1 (ball)" in told.stderr
-        assert not (tmp_path / "o").exists()
-
-    @pytest.mark.parametrize("tile", ["7", "8,8,8,8", "big", "-8"])
-    def test_a_tile_that_can_not_be_is_told(self, tmp_path, model, data, tile):
-        told = wsseg_(
-            "predict", model, data / "images", "--out", tmp_path / "out", f"--tile={tile}", code=2
-        ).stderr
-        assert told.startswith(f"Error: --tile {tile}: ")
-        assert not (tmp_path / "out").exists()
-
-    def test_an_image_of_other_dimensions_is_told(self, tmp_path, model, dims):
-        other = write_any(
-            tmp_path / "other", "a", np.random.default_rng(0).integers(0, 99, SIZE[5 - dims], np.uint8)
-        )
-        told = wsseg_("predict", model, other, "--out", tmp_path / "out", code=2)
-        assert f"{other}: has {5 - dims} spatial axes" in told.stderr
-        assert "1 failed" in told.stdout
 
 
 def test_evaluate_prints_a_table_and_writes_json(tmp_path, data):

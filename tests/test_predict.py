@@ -47,11 +47,6 @@ def _expected(values):
     st.floats(0, 0.75),
     st.booleans(),
 )
-def test_hints_can_only_be_honoured_with_probabilities():
-    with pytest.raises(ValueError, match="keep_probabilities"):
-        Predictor(small_model(2)).honour(Prediction(None, None, 0.0), None)
-
-
 def test_tiled_equals_untiled_on_a_known_network(shape, tile, overlap, flips):
     values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     image = Image(values[None], (1.0,) * len(shape))
@@ -132,3 +127,8 @@ def test_constant_and_infinite_images_are_refused():
     values[0, 3, 3] = np.inf
     with pytest.raises(InputError, match="NaN or infinite"):
         predictor.predict(Image(values, (1.0, 1.0)))
+
+
+def test_hints_can_only_be_honoured_with_probabilities():
+    with pytest.raises(ValueError, match="keep_probabilities"):
+        Predictor(small_model(2)).honour(Prediction(None, None, 0.0), None)

@@ -10,8 +10,10 @@ import pytest
 import torch
 from conftest import ball
 from PIL import Image as Picture
+from typer.testing import CliRunner
 
 import wsseg.fit
+from wsseg.cli import app
 from wsseg.hints import BACKGROUND
 from wsseg.model import Model, ModelConfig, build
 from wsseg.normalise import Normalisation
@@ -88,3 +90,10 @@ def make_dataset(folder: Path, dims: int = 2, count: int = 2) -> Path:
 def files_in(folder: Path) -> list[str]:
     """Every file and folder below, hidden ones too: what a crash must not leave would stand here."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def wsseg_(*arguments, code: int = 0):
+    """Run the command line; its outcome, after a look at the exit code."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result

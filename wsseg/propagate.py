@@ -26,9 +26,7 @@ from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, random_w
 from wsseg.weak import WeakLabels
 
 Objects = Literal["marked", "alike"]
-Meaning = Literal[
-    "auto", "marked", "alike", "off"
-]  # what a user may ask for; auto finds out, off implies nothing
+Meaning = Literal["auto", "marked", "alike", "off"]  # as asked for: auto finds out, off implies nothing
 TOLD = {
     "marked": "Strokes were taken to mark every object there is: around them, only they count.",
     "alike": "Strokes were taken as examples: more of the same is found elsewhere.",
