@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 # Group norm (8 channels a group) was as fast a step, but needed far more steps.
 NORM = ("sample", {"affine": True})
-# Wide where voxels are few: hardly slower than 16, 32, 64, 128 and better (docs/sparse.md).
-CHANNELS = (16, 48, 128, 256)
 COARSE = 1.6  # an axis this many times coarser than the finest is left alone until the others catch up
 
 
@@ -83,7 +81,7 @@ def plan_encoder(
     channels_in: int,
     spacing: Sequence[float],
     size: Sequence[int],
-    channels: Sequence[int] = CHANNELS,
+    channels: Sequence[int] = (16, 32, 64, 128),
 ) -> EncoderConfig:
     """Choose strides and kernels that suit voxel size and image size.
 
