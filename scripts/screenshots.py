@@ -79,8 +79,10 @@ def main() -> None:
     widget.new_hints()
     truth, rng = tissue(), np.random.default_rng(3)
     for z in (SHOWN, *SLICES):
-        for k, label in ((1, 1), (2, 2), (0, 255)):
-            controller.hints.data[:, :, z][strokes(truth[:, :, z] == k, rng, 5 if z == SHOWN else 2)] = label
+        away = ndimage.distance_transform_edt(truth[:, :, z] == 0)
+        around = (away > 2) & (away < 9)  # a person paints background along the head, not in the corners
+        for tissue_, label in ((truth[:, :, z] == 1, 1), (truth[:, :, z] == 2, 2), (around, 255)):
+            controller.hints.data[:, :, z][strokes(tissue_, rng, 5 if z == SHOWN else 2)] = label
     controller.hints.refresh()
     viewer.dims.set_point(2, SHOWN * 2.0)
     viewer.scene.camera.zoom *= 1.1
