@@ -80,9 +80,10 @@ def main() -> None:
     truth, rng = tissue(), np.random.default_rng(3)
     for z in (SHOWN, *SLICES):
         away = ndimage.distance_transform_edt(truth[:, :, z] == 0)
-        around = (away > 2) & (away < 9)  # a person paints background along the head, not in the corners
-        for tissue_, label in ((truth[:, :, z] == 1, 1), (truth[:, :, z] == 2, 2), (around, 255)):
-            controller.hints.data[:, :, z][strokes(tissue_, rng, 5 if z == SHOWN else 2)] = label
+        near = (away > 2) & (away < 9)  # a person paints background along the head and away from it
+        shapes = ((truth[:, :, z] == 1, 1), (truth[:, :, z] == 2, 2), (near, 255), (away > 9, 255))
+        for shape, label in shapes:
+            controller.hints.data[:, :, z][strokes(shape, rng, 5 if z == SHOWN else 2)] = label
     controller.hints.refresh()
     viewer.dims.set_point(2, SHOWN * 2.0)
     viewer.scene.camera.zoom *= 1.1
