@@ -45,7 +45,7 @@ bench: environment ## the tables of benchmarks/ (needs the data sets that benchm
 screenshots: setup ## the pictures of README and docs, drawn anew
 	$(SCREEN) $(BIN)/python scripts/screenshots.py
 	$(BIN)/wsseg demo --out wsseg-demo --overwrite
-	$(BIN)/python scripts/shrink.py wsseg-demo/demo.png docs/images/demo.png
+	cp wsseg-demo/demo.png docs/images/demo.png
 
 lock: environment ## requirements.lock from pyproject.toml (ARGS=--upgrade for the newest of all)
 	scripts/lock $(ARGS)
