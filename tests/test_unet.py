@@ -1,5 +1,7 @@
 """The network's plan, its shapes, and what it takes from another."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -66,7 +68,7 @@ def test_what_does_not_fit_is_reported_and_left_alone():
     two, five = UNet(Encoder(SMALL[2]), 2), UNet(Encoder(SMALL[2]), 5)
     head = five.state_dict()["head.conv.conv.bias"].clone()
     taken = take_weights(five, {**two.state_dict(), "strange": torch.zeros(1)})
-    assert {name.split(".")[0] for name in taken.missing} == {"head"}
+    assert {name.split(".")[0] for name in taken.missing} == {"head", "tone"}
     assert taken.unused == ("strange",)
     assert torch.equal(five.state_dict()["head.conv.conv.bias"], head)
     assert torch.equal(
@@ -93,3 +95,22 @@ def test_sample_norm_is_instance_norm_and_stays_channels_last(dims):
     theirs(b).backward(push)
     torch.testing.assert_close(a.grad, b.grad)
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_even_patches_are_told_apart_by_their_brightness(dims):
+    torch.manual_seed(0)
+    net = UNet(Encoder(replace(SMALL[dims], channels_in=1)), 2)
+    bright = torch.tensor([-1.0, 1.0]).view(2, 1, *[1] * dims)
+    optimiser = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(60):
+        patch = bright + 0.05 * torch.randn(2, 1, *[8] * dims)
+        truth = (bright > 0).long()[:, 0].expand(2, *[8] * dims)
+        loss = torch.nn.functional.cross_entropy(net(patch), truth)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    unseen = bright + 0.05 * torch.randn(2, 1, *[8] * dims)
+    assert (net(unseen).argmax(1) == truth).all()
+    net.tone[2].weight.data.zero_()
+    assert (net(unseen).argmax(1) == truth).float().mean() < 0.9  # without it the norms leave too little

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetOutBlock, UnetUpBlock
-from monai.networks.layers.factories import Norm
+from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
 # Group norm (8 channels a group) was as fast a step, but needed far more steps.
@@ -141,7 +141,11 @@ class Encoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Encoder plus decoder: (N, C, *S) -> class scores (N, classes, *S), before the softmax."""
+    """Encoder plus decoder: (N, C, *S) -> class scores (N, classes, *S), before the softmax.
+
+    Instance norm takes brightness out of a patch: one of nothing but air looks like one of nothing but
+    tissue. `tone`, two convolutions past all norms, adds back what brightness alone says (docs/sparse.md).
+    """
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
         super().__init__()
@@ -160,12 +164,21 @@ class UNet(nn.Module):
             for i in range(len(config.channels) - 1, 0, -1)
         )
         self.head = UnetOutBlock(config.dims, config.channels[0], classes)
+        self.tone = nn.Sequential(
+            _convolution(config.dims, config.channels_in, config.channels[0], config.kernels[0]),
+            nn.LeakyReLU(0.01),
+            _convolution(config.dims, config.channels[0], classes, (1,) * config.dims),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         *skips, deepest = self.encoder(image)
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             deepest = up(deepest, skip)
-        return self.head(deepest)
+        return self.head(deepest) + self.tone(image)
+
+
+def _convolution(dims: int, channels_in: int, channels_out: int, kernel: tuple[int, ...]) -> nn.Module:
+    return Conv[Conv.CONV, dims](channels_in, channels_out, kernel, padding=tuple(k // 2 for k in kernel))
 
 
 @dataclass(frozen=True)
