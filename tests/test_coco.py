@@ -132,3 +132,59 @@ def test_an_image_that_is_not_there(tmp_path):
     path = save(tmp_path, {"bbox": [1, 1, 2, 2]}, images=[{"id": 10, "file_name": "other.png"}])
     with pytest.raises(InputError, match=r"annotation 1: there is no image “other\.png”"):
         read_boxes(path, known())
+
+
+def test_a_lenient_reader_tells_every_oddity_and_keeps_the_rest(tmp_path):
+    path = save(
+        tmp_path,
+        {"bbox": [3, 2, 5, 4]},
+        {"bbox": [3, 2, 0, 4]},
+        {"bbox": [float("nan"), 2, 5, 4]},
+        {"bbox": [40, 2, 5, 4]},
+        {"bbox": [3, 2, 5, 4]},
+        {"category_id": 9, "bbox": [3, 2, 5, 4]},
+        {"image_id": 99, "bbox": [3, 2, 5, 4]},
+        {"image_id": 12, "bbox": [3, 2, 5, 4]},
+        {"id": 1, "bbox": [0, 0, 5, 4]},
+        {"id": None, "bbox": [0, 0, 5, 4]},
+        {"bbox": [0, 0, 5, 4], "iscrowd": 1},
+        {},
+        {"bbox": [-3, -2, 8, 4]},
+        images=[
+            {"id": 10, "file_name": "train\\flat.png"},
+            {"id": 11, "file_name": "deep.nii.gz"},
+            {"id": 12, "file_name": "gone.png"},
+        ],
+    )
+    boxes = read_boxes(path, known(), lenient=True)
+    assert boxes.by_stem == {"flat": (Box((2, 3), (6, 8), 1, 1), Box((0, 0), (2, 5), 1, 13))}
+    assert boxes.crowds == {"flat": (Box((0, 0), (4, 5), 1, 11),)}
+    assert boxes.twins == {5: 1}
+    assert boxes.listed == {"flat", "deep"}
+    assert set(boxes.refused) == {2, 3, 4, 6, 7, 8, "#8", "#9", 12}
+    words = {
+        2: "empty",
+        3: "4 numbers",
+        4: "outside",
+        6: "categories",
+        7: "images",
+        8: "no image",
+        12: "bbox",
+    }
+    for number, word in words.items():
+        assert f"annotation {number}: " in boxes.refused[number]
+        assert word in boxes.refused[number]
+    assert "the id None" in boxes.refused["#9"]
+
+
+def test_a_strict_reader_stops_at_twins(tmp_path):
+    with pytest.raises(InputError, match="annotation 2: is the same box as annotation 1"):
+        read_boxes(save(tmp_path, {"bbox": [3, 2, 5, 4]}, {"bbox": [3, 2, 5, 4]}), known())
+
+
+def test_an_image_of_another_size_is_told(tmp_path):
+    images = [{"id": 10, "file_name": "flat.png", "width": 10, "height": 20}]
+    path = save(tmp_path, {"bbox": [3, 2, 5, 4]}, images=images)
+    with pytest.raises(InputError, match="is 20 × 10 pixels, but the file says 10 × 20"):
+        read_boxes(path, known())
+    assert "another version" in read_boxes(path, known(), lenient=True).refused[1]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +20,107 @@ class Boxes:
     Attributes:
         by_stem: The boxes of each image that has some, clipped to it.
         classes: Class id to name.
+        crowds: Boxes around many objects at once (iscrowd), by stem: of what is in them nothing is known.
+        twins: Annotation id to that of an earlier one of the same image, class and box.
+        listed: The images of the dataset that the file lists, with boxes or without.
+        refused: Annotation id (or "#n", the n-th, where it has none of its own) to what is wrong with it.
     """
 
     by_stem: Mapping[str, tuple[Box, ...]]
     classes: Mapping[int, str]
+    crowds: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
+    twins: Mapping[int, int] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
+    refused: Mapping[int | str, str] = field(default_factory=dict)
 
 
-def read_boxes(path: Path, known: Known) -> Boxes:
+def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
     """Read boxes.json; a category counts by its name where classes.json has it, else by its id.
 
     COCO's bbox is [x, y, width, height]: x runs along the last stored axis, y along the one before. In 3D
     "bbox3d" is [start0, start1, start2, size0, size1, size2] along the stored axes. Starts are rounded down,
     stops up, both clipped to the image.
 
+    Args:
+        path: The file.
+        known: The dataset that it belongs to.
+        lenient: Leave out annotations with a mistake and tell them in the result, instead of stopping there.
+
     Raises:
-        InputError: It is not COCO, an id is unknown or used twice, a box is empty or has the wrong axes.
+        InputError: It is not COCO; or, if not lenient, an id is unknown or used twice, a box is empty or has
+            the wrong axes, two annotations are the same.
     """
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not COCO; an object with images, annotations and categories is right.")
     classes = _classes(path, _listed(content, "categories", path), known)
-    names = {entry.get("id"): entry.get("file_name") for entry in _listed(content, "images", path)}
+    images = {entry.get("id"): entry for entry in _listed(content, "images", path)}
     found: dict[str, list[Box]] = {}
+    crowds: dict[str, list[Box]] = {}
+    first: dict[tuple[str, int, tuple[int, ...], tuple[int, ...]], int] = {}
+    twins: dict[int, int] = {}
+    refused: dict[int | str, str] = {}
     used: set[int] = set()
     for index, entry in enumerate(_listed(content, "annotations", path)):
         number = entry.get("id")
-        if not isinstance(number, int) or number in used:
-            raise InputError(
-                f"{path}: annotation {index} has the id {number}; a whole number of its own is right."
-            )
-        used.add(number)
-        where = f"{path}, annotation {number}"
-        name = names.get(entry.get("image_id"))
-        if not isinstance(name, str):
-            raise InputError(f"{where}: its image_id {entry.get('image_id')} is not among “images”.")
-        if entry.get("category_id") not in classes:
-            raise InputError(
-                f"{where}: its category_id {entry.get('category_id')} is not among “categories”."
-            )
-        stem = known.stem(name, where)
-        start, stop = _interval(entry, known.shape_of(stem), where)
-        found.setdefault(stem, []).append(Box(start, stop, classes[entry["category_id"]][0], number))
+        own = isinstance(number, int) and number not in used
+        try:
+            if not own:
+                raise InputError(
+                    f"{path}: annotation {index} has the id {number}; a whole number of its own is right."
+                )
+            used.add(number)
+            where = f"{path}, annotation {number}"
+            stem, box = _box(entry, number, images, classes, known, where)
+            if entry.get("iscrowd"):
+                crowds.setdefault(stem, []).append(box)
+                continue
+            same = first.setdefault((stem, box.class_id, box.start, box.stop), number)
+            if same != number:
+                if not lenient:
+                    raise InputError(f"{where}: is the same box as annotation {same}; remove one of them.")
+                twins[number] = same
+                continue
+            found.setdefault(stem, []).append(box)
+        except InputError as error:
+            if not lenient:
+                raise
+            refused[number if own else f"#{index}"] = str(error)
+    names = (str(entry.get("file_name", "")) for entry in images.values())
     return Boxes(
         by_stem={stem: tuple(boxes) for stem, boxes in found.items()},
         classes=known.classes or dict(sorted(classes.values())),
+        crowds={stem: tuple(boxes) for stem, boxes in crowds.items()},
+        twins=twins,
+        listed=frozenset(stem for name in names if (stem := known.find(name))),
+        refused=refused,
     )
+
+
+def _box(
+    entry: dict[str, Any],
+    number: int,
+    images: Mapping[Any, dict[str, Any]],
+    classes: Mapping[Any, tuple[int, str]],
+    known: Known,
+    where: str,
+) -> tuple[str, Box]:
+    """The image's stem and the box of one annotation."""
+    image = images.get(entry.get("image_id"), {})
+    if not isinstance(image.get("file_name"), str):
+        raise InputError(f"{where}: its image_id {entry.get('image_id')} is not among “images”.")
+    if entry.get("category_id") not in classes:
+        raise InputError(f"{where}: its category_id {entry.get('category_id')} is not among “categories”.")
+    stem = known.stem(image["file_name"], where)
+    shape = known.shape_of(stem)
+    told = (image.get("height"), image.get("width"))
+    if len(shape) == 2 and None not in told and told != shape:
+        raise InputError(
+            f"{where}: its image {image['file_name']} is {shape[1]} × {shape[0]} pixels, but the file says "
+            f"{told[1]} × {told[0]}; the boxes are of another version of the image."
+        )
+    start, stop = _interval(entry, shape, where)
+    return stem, Box(start, stop, classes[entry["category_id"]][0], number)
 
 
 def _listed(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:

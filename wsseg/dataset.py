@@ -17,6 +17,7 @@ def open_dataset(
     unknown: int | None = None,
     background: int | None = None,
     channel_axis: int | None = None,
+    lenient: bool = False,
 ) -> Dataset:
     """Open a dataset folder: images/, and any of hints/, masks/, the tables and classes.json.
 
@@ -28,6 +29,7 @@ def open_dataset(
         unknown: The value that says nothing in foreign hint maps; read as 0.
         background: The value of background in foreign hint maps; read as 255.
         channel_axis: Which stored axis is the channels, for NIfTI and TIFF images that do not say so.
+        lenient: Leave out boxes with a mistake; `Dataset.coco.refused` tells them.
 
     Raises:
         InputError: No images, two with one stem, a hint map without an image, a table with a mistake.
@@ -46,7 +48,14 @@ def open_dataset(
     items = tuple(
         Item(stem, path, maps["hints"].get(stem), maps["masks"].get(stem)) for stem, path in images.items()
     )
-    return Dataset(folder, items, unknown=unknown, background=background, channel_axis=channel_axis)
+    return Dataset(
+        folder,
+        items,
+        unknown=unknown,
+        background=background,
+        channel_axis=channel_axis,
+        lenient=lenient,
+    )
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsseg.coco import read_boxes
+from wsseg.coco import Boxes, read_boxes
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.hints import BACKGROUND, Box, Click, Hints, Tag
@@ -39,6 +39,7 @@ class Dataset:
         folder: Where it is.
         items: Its images, sorted by stem.
         clicks, boxes, tags: What the tables say, by stem; boxes are clipped to their image.
+        coco: All that boxes.json says, where there is one.
         unknown, background: Values in foreign hint maps that stand for 0 and 255.
     """
 
@@ -50,13 +51,15 @@ class Dataset:
         unknown: int | None = None,
         background: int | None = None,
         channel_axis: int | None = None,
+        lenient: bool = False,
     ) -> None:
         self.folder, self.items = folder, items
         self.unknown, self.background = unknown, background
         self.clicks: Mapping[str, tuple[Click, ...]] = {}
         self.boxes: Mapping[str, tuple[Box, ...]] = {}
         self.tags: Mapping[str, frozenset[Tag]] = {}
-        self._channel_axis = channel_axis
+        self.coco: Boxes | None = None
+        self._channel_axis, self._lenient = channel_axis, lenient
         self._named: Mapping[int, str] | None = None
         self._by_stem = {item.stem: item for item in items}
         self._peeked: dict[str, Image] = {}
@@ -168,8 +171,8 @@ class Dataset:
         if (path := self.folder / "classes.json").exists():
             self._named = read_classes(path)
         if (path := self.folder / "boxes.json").exists():
-            boxes = read_boxes(path, known())
-            self.boxes, self._named = boxes.by_stem, boxes.classes
+            self.coco = read_boxes(path, known(), lenient=self._lenient)
+            self.boxes, self._named = self.coco.by_stem, self.coco.classes
         clicks: dict[str, tuple[Click, ...]] = {}
         if (path := self.folder / "clicks.csv").exists():
             clicks.update(read_clicks(path, known()))

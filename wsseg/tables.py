@@ -29,13 +29,17 @@ class Known:
     shape_of: Callable[[str], tuple[int, ...]]
     classes: Mapping[int, str] | None
 
+    def find(self, text: str) -> str | None:
+        """The stem of an image given by its stem, file name or path, or None."""
+        name = Path(text.strip().replace("\\", "/")).name
+        return next((stem for stem in (name, stem_of(name)) if stem in self.stems), None)
+
     def stem(self, text: str, where: str) -> str:
-        """The stem of an image given by its stem or file name."""
-        name = Path(text.strip()).name
-        for stem in (name, stem_of(name)):
-            if stem in self.stems:
-                return stem
-        raise InputError(f"{where}: there is no image “{text}”; a stem or file name in images/ is right.")
+        """The stem of an image given by its stem, file name or path."""
+        found = self.find(text)
+        if found is None:
+            raise InputError(f"{where}: there is no image “{text}”; a stem or file name in images/ is right.")
+        return found
 
     def class_id(self, text: str, where: str, *, background: bool = False) -> int:
         """The class given by id or name; 0 only where a background click makes sense."""

@@ -1,0 +1,198 @@
+"""What boxes say of voxels, and the rules between rounds: pure functions on the voxels of a box.
+
+Khoreva et al. 2017 ("Simple Does It"), sections 3.1 and 3.2. The same code for rectangles and cuboids.
+Differs in: what is reset goes back to any segment, not only to the filled box; the least fill is learned for
+classes whose objects are thin; boxes of different classes may share voxels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wsseg.hints import Box
+from wsseg.weak import WeakLabels
+
+LEAST_FILL = 0.5  # an object fills at least so much of its box, or its box is reset (section 3.1, rule 2)
+THIN = 0.6  # of the median fill of its class, where that is less
+CORE = 0.2  # share of a box's area (volume) that is taken for the object in Box^i
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """What is said of the voxels of one box.
+
+    Attributes:
+        box: The box.
+        mask: bool, the box's shape: the object.
+        known: bool, the same shape: where `mask` is to be believed.
+    """
+
+    box: Box
+    mask: np.ndarray
+    known: np.ndarray
+
+    @property
+    def fill(self) -> float:
+        """The share of the box that the object fills, 0 to 1."""
+        return float(self.mask.mean())
+
+
+def shape_of(box: Box) -> tuple[int, ...]:
+    """Voxels along each side."""
+    return tuple(b - a for a, b in zip(box.start, box.stop, strict=True))
+
+
+def place_of(box: Box) -> tuple[slice, ...]:
+    """Where the box is in an array of the image's shape."""
+    return tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
+
+
+def segment(box: Box, mask: np.ndarray, known: np.ndarray | None = None) -> Segment:
+    """A mask (box's shape) of which all is known, or what `known` says."""
+    return Segment(box, mask, np.ones_like(mask, bool) if known is None else known)
+
+
+def filled(box: Box) -> Segment:
+    """The whole box is the object: the first labels of Box."""
+    return segment(box, np.ones(shape_of(box), bool))
+
+
+def unknown(box: Box) -> Segment:
+    """Nothing in the box is known: what a reset restores where an ignore ring is used."""
+    return segment(box, np.zeros(shape_of(box), bool), np.zeros(shape_of(box), bool))
+
+
+def ellipse(box: Box) -> Segment:
+    """The inscribed ellipse (ellipsoid) is the object."""
+    return segment(box, _distance(box, 2) <= 1)
+
+
+def core(box: Box, share: float = CORE) -> Segment:
+    """The middle `share` of the area (volume) is the object, the rest unknown: the first labels of Box^i."""
+    middle = _distance(box, np.inf) <= share ** (1 / len(box.start))
+    return segment(box, middle, middle)
+
+
+def voted(box: Box, votes: np.ndarray, *, object_: float = 0.7, rest: float = 0.2) -> Segment:
+    """Object where at least a share `object_` of runs says so, not where at most `rest` do, else unknown.
+
+    GrabCut+^i, section 3.2. `votes`: (runs, *box's shape), bool.
+    """
+    share = votes.mean(0)
+    return segment(box, share >= object_, (share >= object_) | (share <= rest))
+
+
+def agreed(segments: Sequence[Segment]) -> Segment:
+    """What all segments of a box say alike; unknown elsewhere. A stand-in for MCG ∩ GrabCut+."""
+    masks = np.stack([one.mask for one in segments])
+    known = np.logical_and.reduce([one.known for one in segments])
+    return segment(segments[0].box, masks.all(0), known & (masks.all(0) | ~masks.any(0)))
+
+
+def least_fills(segments: Sequence[Segment]) -> dict[int, float]:
+    """How little of a box an object of each class may fill before it is taken for a failure.
+
+    Half of the box (section 3.1), or less for a class whose objects typically fill little: thin or branched.
+    """
+    fills: dict[int, list[float]] = {}
+    for one in segments:
+        fills.setdefault(one.box.class_id, []).append(one.fill)
+    return {k: min(LEAST_FILL, THIN * float(np.median(values))) for k, values in fills.items()}
+
+
+def reset(one: Segment, least: Mapping[int, float], fallback: Segment) -> Segment:
+    """Rule 2: `fallback` instead of a segment that fills too little of its box."""
+    return fallback if one.fill < least.get(one.box.class_id, LEAST_FILL) else one
+
+
+def settle(
+    probabilities: Sequence[np.ndarray], boxes: Sequence[Box], threshold: float = 0.5
+) -> list[Segment]:
+    """Masks of the boxes of one image; a voxel that boxes of one class share goes to the surest of them.
+
+    Where they are equally sure, the smaller box is in front. Boxes of different classes keep what they have:
+    a ring may lie around a disc.
+
+    Args:
+        probabilities: Of each box, its shape.
+        boxes: Of one image.
+        threshold: The object is where the probability is above it.
+    """
+    masks = [probability > threshold for probability in probabilities]
+    for i, j in _overlapping(boxes):
+        if boxes[i].class_id != boxes[j].class_id:
+            continue
+        here, there = _shared(boxes[i], boxes[j])
+        mine, yours = probabilities[i][here], probabilities[j][there]
+        first = (mine > yours) | ((mine == yours) & (_volume(boxes[i]) <= _volume(boxes[j])))
+        both = masks[i][here] & masks[j][there]
+        masks[j][there] &= ~(both & first)
+        masks[i][here] &= ~(both & ~first)
+    return [segment(box, mask) for box, mask in zip(boxes, masks, strict=True)]
+
+
+def render(shape: Sequence[int], segments: Sequence[Segment], outputs: Mapping[int, int]) -> WeakLabels:
+    """Labels of an image: rule 1, outside of all boxes is background; small boxes in front of large ones.
+
+    Args:
+        shape: Of the image.
+        segments: Of its boxes.
+        outputs: Class id to network output.
+    """
+    target, weight = np.zeros(tuple(shape), np.int64), np.ones(tuple(shape), np.float32)
+    for one in sorted(segments, key=lambda one: -_volume(one.box)):
+        place = place_of(one.box)
+        weight[place][~one.known] = 0
+        said = one.mask & one.known
+        target[place][said] = outputs[one.box.class_id]
+        weight[place][said] = 1
+    return WeakLabels(target, weight)
+
+
+def render_objects(shape: Sequence[int], segments: Sequence[Segment]) -> np.ndarray:
+    """uint16 or uint32 (*S): the box's id of each voxel, 0 = none; small boxes in front of large ones."""
+    most = max((one.box.id for one in segments), default=0)
+    objects = np.zeros(tuple(shape), np.uint16 if most < 2**16 else np.uint32)
+    for one in sorted(segments, key=lambda one: -_volume(one.box)):
+        objects[place_of(one.box)][one.mask] = one.box.id
+    return objects
+
+
+def without(one: Segment, taken: np.ndarray) -> Segment:
+    """The segment less voxels (box's shape) that are known to be something else."""
+    return replace(one, mask=one.mask & ~taken)
+
+
+def _distance(box: Box, power: float) -> np.ndarray:
+    """Distance from the centre, 1 at the middle of each face."""
+    lines = [np.abs((np.arange(n) + 0.5) / n * 2 - 1) for n in shape_of(box)]
+    return np.linalg.norm(np.stack(np.meshgrid(*lines, indexing="ij")), power, axis=0)
+
+
+def _volume(box: Box) -> int:
+    return int(np.prod(shape_of(box)))
+
+
+def _overlapping(boxes: Sequence[Box]) -> list[tuple[int, int]]:
+    """Pairs of boxes that share voxels, found by a sweep along the first axis."""
+    order = sorted(range(len(boxes)), key=lambda i: boxes[i].start)
+    pairs: list[tuple[int, int]] = []
+    for position, i in enumerate(order):
+        for j in order[position + 1 :]:
+            if boxes[j].start[0] >= boxes[i].stop[0]:
+                break
+            spans = zip(boxes[i].start, boxes[i].stop, boxes[j].start, boxes[j].stop, strict=True)
+            if all(max(a, c) < min(b, d) for a, b, c, d in spans):
+                pairs.append((i, j))
+    return pairs
+
+
+def _shared(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The voxels that two boxes share, as places in each of them."""
+    low = np.maximum(one.start, other.start)
+    high = np.minimum(one.stop, other.stop)
+    return tuple(
+        tuple(slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True))
+        for box in (one, other)
+    )  # type: ignore[return-value]
