@@ -26,9 +26,9 @@ def overlap(mask, truth):
     return (mask & truth).sum() / (mask | truth).sum()
 
 
-def fitted(image, box, config=FitConfig(), **options):
+def fitted(image, box, config=None, **options):
     crops = cut_boxes(image, [box], SIDES[len(box.start)][0], [box])
-    return crops.to_box(0, fit_boxes(crops, config, **options)[0]) > 0.5
+    return crops.to_box(0, fit_boxes(crops, config or FitConfig(), **options)[0]) > 0.5
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -6,7 +6,8 @@ classes whose objects are thin; boxes of different classes may share voxels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -65,13 +66,14 @@ def unknown(box: Box) -> Segment:
 
 def ellipse(box: Box) -> Segment:
     """The inscribed ellipse (ellipsoid) is the object."""
-    return segment(box, _distance(box, 2) <= 1)
+    inside = _distance(box, 2) <= 1
+    return Segment(box, inside, np.ones_like(inside))
 
 
 def core(box: Box, share: float = CORE) -> Segment:
     """The middle `share` of the area (volume) is the object, the rest unknown: the first labels of Box^i."""
     middle = _distance(box, np.inf) <= share ** (1 / len(box.start))
-    return segment(box, middle, middle)
+    return Segment(box, middle, middle)
 
 
 def voted(box: Box, votes: np.ndarray, *, object_: float = 0.7, rest: float = 0.2) -> Segment:
@@ -86,8 +88,8 @@ def voted(box: Box, votes: np.ndarray, *, object_: float = 0.7, rest: float = 0.
 def agreed(segments: Sequence[Segment]) -> Segment:
     """What all segments of a box say alike; unknown elsewhere. A stand-in for MCG ∩ GrabCut+."""
     masks = np.stack([one.mask for one in segments])
-    known = np.logical_and.reduce([one.known for one in segments])
-    return segment(segments[0].box, masks.all(0), known & (masks.all(0) | ~masks.any(0)))
+    every, known = masks.min(0), np.stack([one.known for one in segments]).min(0)
+    return Segment(segments[0].box, every, known & (every | ~masks.max(0)))
 
 
 def least_fills(segments: Sequence[Segment]) -> dict[int, float]:
@@ -151,21 +153,15 @@ def render(shape: Sequence[int], segments: Sequence[Segment], outputs: Mapping[i
 
 
 def render_objects(shape: Sequence[int], segments: Sequence[Segment]) -> np.ndarray:
-    """uint16 or uint32 (*S): the box's id of each voxel, 0 = none; small boxes in front of large ones."""
-    most = max((one.box.id for one in segments), default=0)
-    objects = np.zeros(tuple(shape), np.uint16 if most < 2**16 else np.uint32)
-    for one in sorted(segments, key=lambda one: -_volume(one.box)):
-        objects[place_of(one.box)][one.mask] = one.box.id
+    """int32 (*S): the objects of an image, 1, 2, … in the order of the segments; small boxes in front."""
+    objects = np.zeros(tuple(shape), np.int32)
+    for number, one in sorted(enumerate(segments, 1), key=lambda pair: -_volume(pair[1].box)):
+        objects[place_of(one.box)][one.mask] = number
     return objects
 
 
-def without(one: Segment, taken: np.ndarray) -> Segment:
-    """The segment less voxels (box's shape) that are known to be something else."""
-    return replace(one, mask=one.mask & ~taken)
-
-
-def _distance(box: Box, power: float) -> np.ndarray:
-    """Distance from the centre, 1 at the middle of each face."""
+def _distance(box: Box, power: float) -> Any:
+    """Distance from the centre, 1 at the middle of each face, the box's shape."""
     lines = [np.abs((np.arange(n) + 0.5) / n * 2 - 1) for n in shape_of(box)]
     return np.linalg.norm(np.stack(np.meshgrid(*lines, indexing="ij")), power, axis=0)
 

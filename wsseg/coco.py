@@ -62,7 +62,7 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
     refused: dict[int | str, str] = {}
     used: set[int] = set()
     for index, entry in enumerate(_listed(content, "annotations", path)):
-        number = entry.get("id")
+        number: Any = entry.get("id")
         own = isinstance(number, int) and number not in used
         try:
             if not own:
@@ -86,13 +86,13 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
             if not lenient:
                 raise
             refused[number if own else f"#{index}"] = str(error)
-    names = (str(entry.get("file_name", "")) for entry in images.values())
+    listed = (known.find(str(entry.get("file_name", ""))) for entry in images.values())
     return Boxes(
         by_stem={stem: tuple(boxes) for stem, boxes in found.items()},
         classes=known.classes or dict(sorted(classes.values())),
         crowds={stem: tuple(boxes) for stem, boxes in crowds.items()},
         twins=twins,
-        listed=frozenset(stem for name in names if (stem := known.find(name))),
+        listed=frozenset(stem for stem in listed if stem is not None),
         refused=refused,
     )
 

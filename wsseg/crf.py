@@ -1,10 +1,10 @@
-"""Conditional random fields with pairwise Potts terms, solved by mean field; 2D and 3D, any channels and classes.
+"""Conditional random fields with Potts terms, solved by mean field; 2D and 3D, any channels and classes.
 
-Krähenbühl & Koltun 2011, section 3: Q ← softmax(scores + Σₘ wₘ · Kₘ Q) with symmetrically normalised Gaussian
+Krähenbühl & Koltun 2011, section 3: Q ← softmax(scores + Σₘ wₘ·Kₘ Q) with symmetrically normalised Gaussian
 kernels Kₘ over position, or over position and intensity. Two solvers behind one set of kernels:
 
 - `mean_field`: voxels see each other within a window. Torch: batched, on any device, differentiable.
-- `dense_mean_field`: every voxel sees every other, by pydensecrf2's permutohedral lattice on the CPU (extra `crf`).
+- `dense_mean_field`: all voxels see each other, by pydensecrf2's lattice on the CPU (extra `crf`).
 
 Where the window spans the image both are the same model; pydensecrf2's lattice approximates its Gaussians.
 """

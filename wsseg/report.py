@@ -84,12 +84,12 @@ def overview(
     errors = {} if truth is None else _errors_of(classes)
 
     shown = image if rgb else image[:1]
-    window = _window(shown)
+    window = intensity_window(shown)
     sizes = [extent(shape, spacing, plane, axes) for plane in planes]
     page = Page(titles, sizes, lines=(len(hinted), len(errors)), curve=len(losses) > 0)
     for row, plane in enumerate(planes):
-        here = _picture(cut(shown, plane, axes), window)
-        there = _picture(cut(shown, plane, axes, at_hints=True), window)
+        here = to_picture(cut(shown, plane, axes), window)
+        there = to_picture(cut(shown, plane, axes, at_hints=True), window)
         strokes = _thickened(cut(hints, plane, axes, at_hints=True), page.pixels(row))
         panels = [here, _hint_panel(_grey(there), strokes), _mask_panel(_grey(here), cut(mask, plane, axes))]
         if truth is not None:
@@ -126,7 +126,7 @@ def _save(figure: Figure, path: Path | str) -> None:
         figure.savefig(fresh, format="png", metadata={"Software": None})  # the same picture is the same bytes
 
 
-def _window(image: np.ndarray) -> tuple[float, float]:
+def intensity_window(image: np.ndarray) -> tuple[float, float]:
     """Lowest and highest value shown: percentiles of the whole image, or one hot voxel would darken it."""
     stride = (slice(None), *(slice(None, None, max(1, n // 128)) for n in image.shape[1:]))
     values = image[stride].astype(np.float64)
@@ -135,7 +135,7 @@ def _window(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def _picture(flat: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+def to_picture(flat: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """A cut (1 or 3, rows, columns) as a picture (rows, columns, 3) in [0, 1]."""
     low, high = window
     flat = np.clip((np.nan_to_num(flat.astype(np.float64), nan=low) - low) / (high - low), 0, 1)

@@ -1,0 +1,153 @@
+"""The images of a box-labelled dataset, opened one by one, so that memory does not grow with their number."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wsseg.boxes import Segment, place_of, render
+from wsseg.errors import InputError
+from wsseg.folder import Dataset, Item
+from wsseg.hints import Box, Hints
+from wsseg.images import Image
+from wsseg.normalise import Normalisation, Statistics
+from wsseg.patches import Sample
+from wsseg.recipes import View
+from wsseg.steps import Step
+from wsseg.weak import weak_labels
+
+
+class Normalised:
+    """Normalised values (C, *S) of an image, read where they are asked for."""
+
+    def __init__(self, image: Image, statistics: Statistics) -> None:
+        self._image, self._statistics = image, statistics
+        self.shape = (image.channels, *image.shape)
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, place: Any) -> np.ndarray:
+        return self._statistics.apply(np.asarray(self._image.data[place]))
+
+
+@dataclass(frozen=True, eq=False)
+class BoxImage:
+    """One image with its boxes.
+
+    Attributes:
+        stem: Its name.
+        image: Its values and geometry.
+        statistics: How to normalise it.
+        hints: Its boxes, and whatever else is marked on it.
+        crowds: Boxes around many objects; nothing is known of what is in them.
+    """
+
+    stem: str
+    image: Image
+    statistics: Statistics
+    hints: Hints
+    crowds: tuple[Box, ...]
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Around one object each."""
+        return self.hints.boxes
+
+    @property
+    def view(self) -> View:
+        """What the methods see."""
+        return View(Normalised(self.image, self.statistics), self.boxes)
+
+    def sample(self, segments: Sequence[Segment], outputs: Mapping[int, int]) -> Sample:
+        """The image with labels to train on: what its boxes say, and above that what was painted.
+
+        Args:
+            segments: Of its boxes.
+            outputs: Class id to network output.
+        """
+        labels = render(self.image.shape, segments, outputs)
+        for crowd in self.crowds:
+            place = place_of(crowd)
+            labels.weight[place][labels.target[place] == 0] = 0
+        painted = weak_labels(self.hints, spacing=self.image.spacing)
+        for k, output in {0: 0, **outputs}.items():
+            labels.target[painted.known & (painted.target == k)] = output
+        labels.weight[painted.known] = 1
+        return Sample(self.image, labels, self.statistics, self.stem)
+
+
+class BoxImages:
+    """The images that boxes.json lists, in the order of their stems.
+
+    An image that is listed without a box holds no object; one that is not listed is left out.
+
+    Args:
+        dataset: Opened with `lenient=True`, or strict.
+        normalisation: Recipe for intensities.
+
+    Raises:
+        InputError: There is no boxes.json, or no box in it that can be used.
+    """
+
+    def __init__(self, dataset: Dataset, normalisation: Normalisation) -> None:
+        if dataset.coco is None:
+            raise InputError(f"{dataset.folder}: has no boxes.json; refine makes masks from the boxes in it.")
+        if not dataset.boxes:
+            count = len(dataset.coco.refused)
+            why = f"; the first of {count}: {next(iter(dataset.coco.refused.values()))}" if count else ""
+            raise InputError(f"{dataset.folder / 'boxes.json'}: has no box that can be used{why}.")
+        self.dataset, self.coco, self.normalisation = dataset, dataset.coco, normalisation
+        self.items = [item for item in dataset.items if item.stem in dataset.coco.listed]
+        self.unlisted = [item.stem for item in dataset.items if item.stem not in dataset.coco.listed]
+        self.bad: dict[str, str] = {}
+
+    @property
+    def classes(self) -> Mapping[int, str]:
+        """Class id to name, of the classes that have a box."""
+        used = {box.class_id for boxes in self.dataset.boxes.values() for box in boxes}
+        return {k: name for k, name in sorted(self.dataset.classes.items()) if k in used}
+
+    @property
+    def unused(self) -> list[str]:
+        """Names of classes without any box."""
+        return [name for k, name in sorted(self.dataset.classes.items()) if k not in self.classes]
+
+    def boxes(self, item: Item) -> tuple[Box, ...]:
+        """The boxes of an image."""
+        return self.dataset.boxes.get(item.stem, ())
+
+    def voxels(self, item: Item) -> int:
+        """How large an image is, without reading its values."""
+        return int(np.prod(self.dataset.peek(item).shape))
+
+    def open(self, item: Item) -> BoxImage:
+        """Read one image.
+
+        Raises:
+            InputError: It is broken, constant or not finite.
+        """
+        image, hints = self.dataset.read(item)
+        statistics = self.normalisation.measure(image, str(item.image))
+        return BoxImage(item.stem, image, statistics, hints, self.coco.crowds.get(item.stem, ()))
+
+    def look(self, *, strict: bool) -> Generator[Step, None, None]:
+        """Open every image once and note the bad ones in `bad`, which are left out from then on.
+
+        Raises:
+            InputError: If strict, the first bad image.
+        """
+        good = []
+        for index, item in enumerate(self.items, 1):
+            try:
+                self.open(item)
+            except InputError as error:
+                if strict:
+                    raise
+                self.bad[item.stem] = str(error)
+            else:
+                good.append(item)
+            yield Step("look", index, len(self.items), info={"file": item.image.name})
+        if not any(self.boxes(item) for item in good):
+            first = next(iter(self.bad.values()))
+            raise InputError(f"{self.dataset.folder}: no image with boxes can be read; the first: {first}")
+        self.items = good

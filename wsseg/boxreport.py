@@ -1,0 +1,165 @@
+"""report.html of `wsseg refine`: one file with the least certain boxes first, and what the rounds did."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image as Picture
+from scipy.ndimage import binary_erosion
+
+from wsseg.atomic import write_beside
+from wsseg.boxes import Segment, shape_of
+from wsseg.boximages import BoxImage
+from wsseg.boxstore import Verdict
+from wsseg.colours import class_colour
+from wsseg.report import intensity_window, to_picture
+
+SIDE = 140  # pixels of a thumbnail
+AROUND = 0.3  # of the box, shown on each side of it
+PAGE = Path(__file__).with_name("boxreport.html")
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture of one box, and the words under it."""
+
+    png: bytes
+    title: str
+    words: str
+
+
+@dataclass
+class Outcome:
+    """What became of the boxes.
+
+    Attributes:
+        counts: Decision of the last round to how many boxes.
+        ignored: Annotation id (or "#n") to why it has no mask.
+        least: The least certain boxes, least certain first.
+        curve: Per round: mean certainty, share of boxes reset, mean change of a mask since the round before.
+        classes: Class name to boxes, mean share of the box filled, and mean certainty.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    ignored: dict[int | str, str] = field(default_factory=dict)
+    least: list[tuple[float, Thumbnail]] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    classes: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def thumbnail(opened: BoxImage, one: Segment, verdict: Verdict, classes: Mapping[int, str]) -> Thumbnail:
+    """Draw a box with some surroundings, its mask outlined; of a volume the slice with most of the mask.
+
+    Args:
+        opened: The image.
+        one: The box and its mask.
+        verdict: What was decided.
+        classes: Class id to name.
+    """
+    box, shape = one.box, opened.image.shape
+    margin = [max(1, round(AROUND * n)) for n in shape_of(box)]
+    low = [max(0, a - m) for a, m in zip(box.start, margin, strict=True)]
+    high = [min(n, b + m) for b, m, n in zip(box.stop, margin, shape, strict=True)]
+    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    values = np.asarray(opened.image.data[(slice(None), *window)])
+    mask = np.zeros([b - a for a, b in zip(low, high, strict=True)], bool)
+    inner = tuple(slice(a - c, b - c) for a, b, c in zip(box.start, box.stop, low, strict=True))
+    mask[inner] = one.mask
+    frame = np.zeros_like(mask)
+    frame[inner] = True
+    if mask.ndim == 3:
+        axis = int(np.argmax(opened.image.spacing))
+        areas = np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1).sum(1)
+        at = int(areas.argmax()) if areas.any() else (box.start[axis] + box.stop[axis]) // 2 - low[axis]
+        values, mask, frame = values.take(at, axis + 1), mask.take(at, axis), frame.take(at, axis)
+    picture = _drawn(values, mask, frame, class_colour(box.class_id))
+    words = f"{classes[box.class_id]}, certainty {verdict.certainty:.2f}, {verdict.decision}"
+    return Thumbnail(picture, f"{opened.stem} #{box.id}", words + (f": {verdict.why}" if verdict.why else ""))
+
+
+def write_report(path: Path, outcome: Outcome, settings: Mapping[str, Any], losses: Sequence[float]) -> None:
+    """Write the page; everything is in the one file.
+
+    Args:
+        path: The file.
+        outcome: What became of the boxes.
+        settings: What was asked for.
+        losses: Of all rounds, one after the other.
+    """
+    counts = {**outcome.counts, "ignored": len(outcome.ignored)}
+    tiles = [
+        f'<figure><img src="{_embedded(one.png)}" alt=""><figcaption><b>{escape(one.title)}</b><br>'
+        f"{escape(one.words)}</figcaption></figure>"
+        for _, one in outcome.least
+    ]
+    classes = [
+        [name, f"{row['boxes']:.0f}", f"{row['fill']:.2f}", f"{row['certainty']:.2f}", f"{row['reset']:.0f}"]
+        for name, row in outcome.classes.items()
+    ]
+    ignored = [[str(number), why] for number, why in list(outcome.ignored.items())[:200]]
+    text = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        summary=escape(", ".join(f"{count} {what}" for what, count in counts.items() if count)),
+        curves=f'<img src="{_embedded(_curves(outcome.curve, losses))}" alt="curves over rounds">',
+        classes=_table(["class", "boxes", "filled share", "certainty", "reset"], classes),
+        tiles="\n".join(tiles),
+        ignored=_table(["annotation", "why"], ignored) if ignored else "<p>None.</p>",
+        settings=_table(["", ""], [[key, str(value)] for key, value in settings.items()]),
+    )
+    with write_beside(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
+
+
+def _drawn(values: np.ndarray, mask: np.ndarray, frame: np.ndarray, colour: str) -> bytes:
+    """PNG of (C, Y, X) values with the outline of a mask, and of the box thin and pale."""
+    scale = SIDE / max(mask.shape)
+    size = tuple(max(1, round(n * scale)) for n in mask.shape[::-1])
+    shown = to_picture(values[: 3 if len(values) == 3 else 1], intensity_window(values))
+    pixels = Picture.fromarray((shown * 255).astype(np.uint8))
+    large = np.asarray(pixels.resize(size, Picture.Resampling.BICUBIC))
+    for region, paint, thickness in ((frame, "#ffffff", 1), (mask, colour, 2)):
+        there = np.asarray(Picture.fromarray(region).resize(size, Picture.Resampling.NEAREST))
+        edge = there & ~binary_erosion(there, iterations=thickness, border_value=1)
+        large = np.where(edge[..., None], np.array(to_rgb(paint)) * 255, large).astype(np.uint8)
+    handle = io.BytesIO()
+    Picture.fromarray(large).save(handle, "png", optimize=True)
+    return handle.getvalue()
+
+
+def _curves(curve: Sequence[Mapping[str, float]], losses: Sequence[float]) -> bytes:
+    """Certainty, change and resets over rounds; the loss over steps where something was trained."""
+    figure = Figure(figsize=(9, 2.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    numbers = [row["round"] for row in curve]
+    for key, name in (("certainty", "mean certainty"), ("change", "mean change"), ("reset", "share reset")):
+        left.plot(numbers, [row[key] for row in curve], marker="o", label=name)
+    left.set(xlabel="round", ylim=(0, 1), xticks=numbers)
+    left.legend(frameon=False, fontsize=8)
+    right.plot(losses, linewidth=0.8)
+    right.set(xlabel="step, all rounds", ylabel="loss")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    handle = io.BytesIO()
+    figure.savefig(handle, format="png")
+    return handle.getvalue()
+
+
+def _embedded(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table; an empty heading is left out."""
+    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head) if any(head) else ""
+    return f"<table><tr>{top}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"

@@ -1,0 +1,173 @@
+"""`wsseg refine`: a box-labelled dataset becomes instance masks, unattended."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wsseg.commands import options
+from wsseg.errors import InputError
+
+if TYPE_CHECKING:
+    from wsseg.boximages import BoxImages
+    from wsseg.boxreport import Outcome
+
+SECONDS_A_BOX = 0.05  # on 2 slow cores, each round
+SECONDS_A_MEGAVOXEL = 8.0  # to predict, each round
+SHOWN = 5  # problems told on the screen; the log has them all
+
+
+def refine(
+    data: Annotated[
+        Path,
+        typer.Argument(help="Dataset folder with boxes.json.", metavar="DATA", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.", metavar="DIR", show_default=False)],
+    method: Annotated[
+        str, typer.Option(help="auto, box, box-inner, naive, ellipse, grabcut, grabcut-inner or agreement.")
+    ] = "auto",
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Rounds of training; by default the method's.",
+            show_default=False,
+        ),
+    ] = None,
+    inner_share: Annotated[
+        float,
+        typer.Option(min=0.01, max=1, metavar="SHARE", help="box-inner: share of the box that is object."),
+    ] = 0.2,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: options.Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done, what is wrong, and the cost.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first mistake instead of leaving that box out.")
+    ] = False,
+    steps: options.Steps = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    channel_axis: options.ChannelAxis = None,
+) -> None:
+    """Turn boxes into instance masks.
+
+    Trains in rounds: labels from the boxes, a network, new labels from what it says, and again. Leaves the
+    COCO file with a mask for every box, numbered objects and class masks of each image, the model, a log of
+    every decision, and a report with the least certain boxes first.
+    """
+    from wsseg.boximages import BoxImages
+    from wsseg.budget import steps_for
+    from wsseg.dataset import open_dataset
+    from wsseg.encoder import load_encoder
+    from wsseg.memory import is_out_of_memory
+    from wsseg.normalise import Normalisation
+    from wsseg.progress import run_with_progress
+    from wsseg.recipes import METHODS
+    from wsseg.refine import ROOM, checksum, open_out, refine_steps
+    from wsseg.rounds import Rounds, RoundsConfig
+    from wsseg.train import TrainConfig
+
+    if method not in METHODS:
+        raise InputError(f"--method {method}: there is no such method; {', '.join(METHODS)} are right.")
+    if encoder:
+        load_encoder(encoder)  # a wrong folder is told now, not after the first labels
+    dataset = open_dataset(data, channel_axis=channel_axis, lenient=not strict)
+    dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of work
+    images = BoxImages(dataset, Normalisation())
+    run_with_progress(images.look(strict=strict))
+    recipe = METHODS[method]
+    many = recipe.rounds if rounds is None else rounds
+    voxels = sum(images.voxels(item) for item in images.items)
+    steps = steps or steps_for(voxels)
+    if dry_run:
+        _tell_plan(images, method, many, steps, voxels)
+        return
+    settings: dict[str, Any] = {
+        "method": method,
+        "rounds": many,
+        "inner_share": inner_share,
+        "steps": steps,
+        "seed": seed,
+        "encoder": str(encoder.resolve()) if encoder else None,
+        "boxes": checksum(data / "boxes.json"),
+        "images": len(images.items),
+    }
+    if out.resolve() == data.resolve():
+        raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
+    if not open_out(out, settings, resume=resume, overwrite=overwrite):
+        typer.echo(f"{out} is finished; nothing is left to do (--overwrite does it anew).")
+        return
+    train = TrainConfig(steps=steps, seed=seed, device=device)
+    run = Rounds(images, RoundsConfig(recipe, many, train, inner_share, encoder), out / ROOM)
+    try:
+        outcome = run_with_progress(refine_steps(images, run, out, settings))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("What is finished is kept; the same command with --resume goes on.") from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"{data}: not enough memory on {device}; close other programs or use --device cpu, and go on "
+            "with --resume."
+        ) from error
+    _tell(outcome, images, out)
+
+
+def _problems(images: "BoxImages") -> list[str]:
+    found = [*images.coco.refused.values(), *images.bad.values()]
+    found += [f"class {name} has no box" for name in images.unused]
+    if images.unlisted:
+        found.append(
+            f"{len(images.unlisted)} images are not in boxes.json and left out, such as {images.unlisted[0]}"
+        )
+    return found
+
+
+def _tell_problems(images: "BoxImages") -> None:
+    found = _problems(images)
+    for sentence in found[:SHOWN]:
+        typer.echo(f"Warning: {sentence}", err=True)
+    if len(found) > SHOWN:
+        typer.echo(f"Warning: and {len(found) - SHOWN} more.", err=True)
+    if images.coco.twins:
+        typer.echo(f"Warning: {len(images.coco.twins)} boxes are there twice; each has one mask.", err=True)
+
+
+def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels: int) -> None:
+    from wsseg.commands.check import SECONDS_A_STEP
+    from wsseg.rounds import LATER, POOL
+
+    boxes = sum(len(images.boxes(item)) for item in images.items)
+    crowds = sum(len(boxes) for boxes in images.coco.crowds.values())
+    typer.echo(f"Images: {len(images.items)} with {boxes} boxes{f' and {crowds} crowds' if crowds else ''}")
+    for k, name in images.classes.items():
+        count = sum(box.class_id == k for item in images.items for box in images.boxes(item))
+        typer.echo(f"Class {k} ({name}): {count} boxes")
+    trained = steps * (1 + LATER * (rounds - 1)) if rounds else 0
+    seconds = trained * SECONDS_A_STEP + (rounds + 1) * boxes * SECONDS_A_BOX
+    seconds += rounds * voxels / 1e6 * SECONDS_A_MEGAVOXEL
+    channels, classes = images.dataset.channels, len(images.classes) + 1
+    largest = max(images.voxels(item) for item in images.items)
+    memory = min(voxels, POOL) * (4 * channels + 12) + largest * 4 * (channels + 2 * classes)
+    typer.echo(
+        f"{method}, {rounds} rounds: {trained:.0f} steps, about {options.duration(seconds)} on 2 slow cores "
+        f"and less on a GPU, and {options.size(memory)} of memory"
+    )
+    _tell_problems(images)
+
+
+def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
+    _tell_problems(images)
+    total = sum(outcome.counts.values())
+    parts = [f"{count} {what}" for what, count in outcome.counts.items()]
+    parts += [f"{len(outcome.ignored)} ignored"] if outcome.ignored else []
+    typer.echo(f"{total} masks ({', '.join(parts)}); {out / 'report.html'} shows the least certain.")
+    typer.echo(f"COCO with masks: {out / 'masks.json'}; by image: {out / 'instances'}, {out / 'masks'}")
+    if (out / "model").is_dir():
+        typer.echo(f"wsseg predict {out / 'model'} IMAGES --out MASKS needs no boxes.")

@@ -1,0 +1,205 @@
+"""The methods of `wsseg refine`: how boxes become first labels, and what is done between rounds of training.
+
+Khoreva et al. 2017, section 3. A recipe names its parts; the parts are in `wsseg.boxes` and `wsseg.boxfit`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from wsseg.boxes import (
+    CORE,
+    Segment,
+    agreed,
+    core,
+    ellipse,
+    filled,
+    settle,
+    unknown,
+    voted,
+)
+from wsseg.boxfit import FitConfig, fit_boxes
+from wsseg.crops import Crops, cut_boxes, resample, side_of
+from wsseg.hints import Box
+
+First = Literal["filled", "core", "ellipse", "field", "colour", "votes", "agreement"]
+BATCH = {2: 64, 3: 16}  # boxes worked on at once
+RUNS = 20  # of GrabCut+^i; the paper's 150 cost seven times as much and change little
+JITTER = 0.05  # of a side: how far GrabCut+^i moves each face of a box
+ALONE = FitConfig(shape=4.0)  # without a network
+ELLIPSE = FitConfig(shape=8.0, colour=0.0)  # the ellipse, sharpened along edges
+NETWORK = FitConfig(shape=0.0, colour=0.0)  # a network's word, sharpened along edges
+TOGETHER = FitConfig(shape=4.0, colour=0.5)  # a network's word, colours and ellipse
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One method.
+
+    Attributes:
+        about: In a line, for people.
+        first: Labels before any training.
+        between: What makes a network's word into labels; None = its word as it is.
+        fallback: What a box is reset to that is filled too little.
+        rounds: Of training, by default.
+    """
+
+    about: str
+    first: First
+    between: FitConfig | None = field(default=NETWORK)
+    fallback: Literal["filled", "unknown", "ellipse", "none"] = "filled"
+    rounds: int = 3
+
+
+METHODS: Mapping[str, Recipe] = {
+    "auto": Recipe(
+        "colour models and field, then rounds that hear network, colours and shape",
+        "colour",
+        TOGETHER,
+        "ellipse",
+    ),
+    "box": Recipe("filled boxes, three rules between rounds (Box)", "filled"),
+    "box-inner": Recipe("the middle of each box, the rest unknown (Box^i)", "core", fallback="unknown"),
+    "naive": Recipe("filled boxes, no rules (degrades: for comparison)", "filled", None, "none"),
+    "ellipse": Recipe("inscribed ellipses, rules between rounds", "ellipse", fallback="ellipse"),
+    "grabcut": Recipe("colour models and field, one round", "colour", fallback="ellipse", rounds=1),
+    "grabcut-inner": Recipe("votes over moved boxes, unsure voxels unknown (GrabCut+^i)", "votes", rounds=1),
+    "agreement": Recipe("where ellipse, field and colours agree, one round", "agreement", rounds=1),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is seen of one image: values, float32 (C, *S) or a reader indexed like it, and boxes."""
+
+    values: Any
+    boxes: Sequence[Box]
+
+
+def fit_image(
+    view: View, config: FitConfig, *, evidence: Mapping[int, np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """The probability of the object in each box of an image, float32, the box's shape.
+
+    Args:
+        view: The image.
+        config: Weights of the terms.
+        evidence: Class id to a network's scores log p/(1 − p), float32 (*S).
+    """
+    found: dict[int, np.ndarray] = {}
+    for crops in batches(view, view.boxes):
+        scores = None
+        if evidence is not None:
+            parts = [resample(evidence[box.class_id][None], box, crops.side)[0] for box in crops.boxes]
+            scores = torch.stack(parts)
+        probability = fit_boxes(crops, config, evidence=scores)
+        for index, box in enumerate(crops.boxes):
+            found[box.id] = crops.to_box(index, probability[index])
+    return [found[box.id] for box in view.boxes]
+
+
+def batches(view: View, boxes: Sequence[Box]) -> list[Crops]:
+    """Boxes cut out in batches of one grid each."""
+    result = []
+    for side in sorted({side_of(box) for box in boxes}):
+        same = [box for box in boxes if side_of(box) == side]
+        size = BATCH[view.values.ndim - 1]
+        for start in range(0, len(same), size):
+            result.append(cut_boxes(view.values, same[start : start + size], side, view.boxes))
+    return result
+
+
+def first_segments(view: View, first: First, *, share: float = CORE, seed: int = 0) -> list[Segment]:
+    """Labels of the boxes of an image before any training.
+
+    Args:
+        view: The image.
+        first: Which rule.
+        share: Of the box that is the object at first, for "core".
+        seed: Of the moved boxes, for "votes".
+    """
+    boxes = view.boxes
+    if first == "filled":
+        return [filled(box) for box in boxes]
+    if first == "core":
+        return [core(box, share) for box in boxes]
+    if first == "ellipse":
+        return [ellipse(box) for box in boxes]
+    if first == "votes":
+        return _votes(view, seed)
+    by_field = settle(fit_image(view, ELLIPSE), boxes) if first != "colour" else []
+    if first == "field":
+        return by_field
+    by_colour = settle(fit_image(view, ALONE), boxes)
+    if first == "colour":
+        return by_colour
+    shapes = [ellipse(box) for box in boxes]
+    return [agreed(three) for three in zip(shapes, by_field, by_colour, strict=True)]
+
+
+def fallback_of(recipe: Recipe, box: Box) -> Segment | None:
+    """What a box is reset to, or None where it is not."""
+    kinds = {"filled": filled, "unknown": unknown, "ellipse": ellipse}
+    return kinds[recipe.fallback](box) if recipe.fallback != "none" else None
+
+
+def _votes(view: View, seed: int) -> list[Segment]:
+    """GrabCut+^i: the colour fit again and again in boxes whose faces are moved a little."""
+    rng = np.random.default_rng(seed)
+    shape = view.values.shape[1:]
+    votes: list[list[np.ndarray]] = [[] for _ in view.boxes]
+    for _ in range(RUNS):
+        moved = [_moved(box, shape, rng) for box in view.boxes]
+        for index, (box, other, found) in enumerate(
+            zip(view.boxes, moved, fit_image(View(view.values, moved), ALONE), strict=True)
+        ):
+            votes[index].append(_onto(box, other, found > 0.5))
+    return [voted(box, np.stack(of_box)) for box, of_box in zip(view.boxes, votes, strict=True)]
+
+
+def _moved(box: Box, shape: Sequence[int], rng: np.random.Generator) -> Box:
+    start, stop = [], []
+    for a, b, n in zip(box.start, box.stop, shape, strict=True):
+        off = np.rint(rng.uniform(-JITTER, JITTER, 2) * (b - a)).astype(int)
+        start.append(int(np.clip(a + off[0], 0, n - 1)))
+        stop.append(int(np.clip(b + off[1], start[-1] + 1, n)))
+    return Box(tuple(start), tuple(stop), box.class_id, box.id)
+
+
+def _onto(box: Box, other: Box, mask: np.ndarray) -> np.ndarray:
+    """A mask of another box on the voxels of this one; False where the other does not reach."""
+    result = np.zeros([b - a for a, b in zip(box.start, box.stop, strict=True)], bool)
+    low, high = np.maximum(box.start, other.start), np.minimum(box.stop, other.stop)
+    here = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True))
+    there = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, other.start, strict=True))
+    result[here] = mask[there]
+    return result
+
+
+def evidence_of(probabilities: np.ndarray, class_ids: Sequence[int]) -> dict[int, np.ndarray]:
+    """Class id to log p/(1 − p) of a network's probabilities (K, *S), background first."""
+    return {k: _logit(probabilities[output]) for output, k in enumerate(class_ids) if k}
+
+
+def _logit(p: np.ndarray) -> np.ndarray:
+    p = np.clip(p, 1e-4, 1 - 1e-4)
+    return np.log(p / (1 - p)).astype(np.float32)
+
+
+def certainty(box: Box, probability: np.ndarray, one: Segment) -> float:
+    """How sure a mask is, 0 to 1: how little it depends on the threshold, times how well it fits its box.
+
+    The first is the area above 0.7 by the area above 0.3; the second the overlap (IoU) of the box with the
+    tight box around the mask, for a box was drawn around the object and not somewhere in it.
+    """
+    wide = int((probability > 0.3).sum())
+    if not wide or not one.mask.any():
+        return 0.0
+    extents = []
+    for axis in range(one.mask.ndim):
+        line = np.flatnonzero(one.mask.any(tuple(a for a in range(one.mask.ndim) if a != axis)))
+        extents.append((line[-1] - line[0] + 1) / one.mask.shape[axis])
+    return float((probability > 0.7).sum() / wide * np.prod(extents))

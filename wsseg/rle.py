@@ -1,0 +1,46 @@
+"""Masks as COCO's run-length code; in 3D the same runs, not squeezed into letters."""
+
+from typing import Any
+
+import numpy as np
+
+from wsseg.errors import InputError
+
+
+def encode(mask: np.ndarray) -> dict[str, Any]:
+    """A mask as COCO stores it.
+
+    Args:
+        mask: bool (*S), 2D or 3D.
+
+    Returns:
+        "size", the shape, and "counts": runs of 0 and 1 in turns, first axis fastest, 0 first. In 2D they are
+        COCO's compressed string, which pycocotools and every COCO reader know; in 3D a list of numbers.
+    """
+    if mask.ndim == 2:
+        from pycocotools.mask import encode as squeeze
+
+        code = squeeze(np.asfortranarray(mask, np.uint8))
+        return {"size": [int(n) for n in code["size"]], "counts": code["counts"].decode("ascii")}
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(flat.astype(np.int8))) + 1
+    edges = np.concatenate([[0], changes, [flat.size]])
+    runs = np.diff(edges).tolist()
+    return {"size": list(mask.shape), "counts": [0, *runs] if flat.size and flat[0] else runs}
+
+
+def decode(code: dict[str, Any]) -> np.ndarray:
+    """The mask (*S), bool, of what `encode` gave.
+
+    Raises:
+        InputError: The runs don't add up to the size.
+    """
+    if isinstance(code["counts"], str):
+        from pycocotools.mask import decode as unsqueeze
+
+        return unsqueeze({**code, "counts": code["counts"].encode("ascii")}).astype(bool)
+    runs = np.asarray(code["counts"], np.int64)
+    if runs.sum() != np.prod(code["size"]):
+        raise InputError(f"A run-length code of {runs.sum()} voxels does not fit the size {code['size']}.")
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return flat.reshape(code["size"], order="F")

@@ -1,0 +1,237 @@
+"""Recursive training on boxes: labels, training, prediction, rules, new labels; round after round.
+
+Khoreva et al. 2017, section 3.1. Each round goes on from the network of the one before. Everything that is
+finished lies in a working folder, so that a run that was killed goes on from there to the same result.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wsseg.boxes import CORE, Segment, least_fills, place_of, reset, settle
+from wsseg.boximages import BoxImage, BoxImages
+from wsseg.boxstore import Verdict, load_round, save_round
+from wsseg.checkpoint import load_checkpoint, save_checkpoint
+from wsseg.encoder import load_encoder
+from wsseg.fit import prepare
+from wsseg.folder import Item
+from wsseg.model import Model, load_model
+from wsseg.patches import Sample
+from wsseg.predict import Predictor
+from wsseg.recipes import Recipe, certainty, evidence_of, fallback_of, first_segments, fit_image
+from wsseg.steps import Step
+from wsseg.train import TrainConfig
+
+POOL = 2**26  # voxels of images and labels in memory at once, about a gigabyte
+CHECKPOINT_STEPS = 200
+LATER = 0.5  # share of the first round's steps that each later round takes
+
+
+@dataclass(frozen=True)
+class RoundsConfig:
+    """What to do.
+
+    Attributes:
+        recipe: The method.
+        rounds: Of training.
+        train: Of the first round.
+        core: Share of a box that is the object at first, for the recipe's "core".
+        encoder: Folder of a pretrained encoder, or None.
+    """
+
+    recipe: Recipe
+    rounds: int
+    train: TrainConfig
+    core: float = CORE
+    encoder: Path | None = None
+
+
+class Rounds:
+    """One run of `wsseg refine`, in its working folder.
+
+    Args:
+        images: Looked through already.
+        config: What to do.
+        room: The working folder.
+    """
+
+    def __init__(self, images: BoxImages, config: RoundsConfig, room: Path) -> None:
+        self.images, self.config, self.room = images, config, room
+        self.outputs = {k: output for output, k in enumerate(images.classes, 1)}
+        self.losses: list[float] = []
+
+    def run(self) -> Generator[Step, None, None]:
+        """All rounds; what is there already is not done again."""
+        yield from self._first()
+        for number in range(1, self.config.rounds + 1):
+            model = yield from self._train(number)
+            yield from self._label(number, model)
+
+    def model_folder(self, number: int) -> Path:
+        """Where the model of a round is."""
+        return self.room / f"round-{number}" / "model"
+
+    def load(self, number: int, item: Item) -> tuple[list[Segment], list[Verdict]]:
+        """What a round said of the boxes of an image."""
+        return load_round(self._path(number, item), self.images.boxes(item))
+
+    def _path(self, number: int, item: Item) -> Path:
+        return self.room / f"round-{number}" / "boxes" / f"{item.stem}.npz"
+
+    def _first(self) -> Generator[Step, None, None]:
+        for index, item in enumerate(self.images.items, 1):
+            path = self._path(0, item)
+            if not path.is_file():
+                opened = self.images.open(item)
+                seed = _seed(self.config.train.seed, item.stem)
+                segments = first_segments(
+                    opened.view, self.config.recipe.first, share=self.config.core, seed=seed
+                )
+                segments, verdicts = self._rules(segments, None, [one.mask for one in segments], "first")
+                save_round(path, segments, verdicts)
+            yield Step("first labels", index, len(self.images.items), info={"file": item.image.name})
+
+    def _train(self, number: int) -> Generator[Step, None, Model]:
+        """Train on the labels of the round before, pool by pool of images."""
+        folder, config = self.model_folder(number), self.config
+        if folder.is_dir():
+            return load_model(folder)
+        steps = config.train.steps if number == 1 else max(1, round(LATER * config.train.steps))
+        plan = TrainConfig(steps=steps, seed=config.train.seed + number, device=config.train.device)
+        pools = self._pools(plan.seed)
+        each = -(-steps // len(pools))  # steps that a pool is in memory for
+        init = load_model(self.model_folder(number - 1)) if number > 1 else None
+        encoder = load_encoder(config.encoder).encoder if config.encoder and init is None else None
+        samples = self._samples(number, pools[0])
+        trainer = prepare(samples, self.images.classes, plan, init=init, encoder=encoder)
+        checkpoint = folder.with_name("checkpoint")
+        losses: list[float] = []
+        key = _key(number, plan, [item.stem for item in self.images.items])
+        if checkpoint.is_dir():
+            losses, _ = load_checkpoint(checkpoint, trainer, key)
+        inside = 0  # the pool in memory
+        run = trainer.steps()
+        while trainer.done < steps:
+            if (pool := trainer.done // each) != inside:
+                trainer.set_samples(self._samples(number, pools[pool]))
+                inside = pool
+            step = next(run)
+            losses.append(step.loss or 0.0)
+            yield Step(f"train {number}", step.index, steps, step.loss)
+            if trainer.done % CHECKPOINT_STEPS == 0 and trainer.done < steps:
+                save_checkpoint(checkpoint, trainer, key, losses, None)
+        model = trainer.model
+        model.save(folder, extra={"history.json": json.dumps({"loss": losses})})
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return model
+
+    def _pools(self, seed: int) -> list[list[Item]]:
+        """The images, shuffled and cut into pools that fit into memory, each with every class it can have."""
+        items = self.images.items
+        order = list(np.random.default_rng(seed).permutation(len(items)))
+        for k in self.outputs:  # the first pool decides the plan, so each class is in it
+            first = next(i for i in order if any(box.class_id == k for box in self.images.boxes(items[i])))
+            order.remove(first)
+            order.insert(0, first)
+        pools: list[list[Item]] = [[]]
+        size = 0
+        for index in order:
+            voxels = self.images.voxels(items[index])
+            if pools[-1] and size + voxels > POOL:
+                pools.append([])
+                size = 0
+            pools[-1].append(items[index])
+            size += voxels
+        return pools
+
+    def _samples(self, number: int, pool: Sequence[Item]) -> list[Sample]:
+        """The images of a pool with the labels that a round is trained on."""
+        samples = []
+        for item in pool:
+            segments, _ = self.load(number - 1, item)
+            samples.append(self.images.open(item).sample(segments, self.outputs))
+        return samples
+
+    def _label(self, number: int, model: Model) -> Generator[Step, None, None]:
+        """Predict every image and make the labels of this round from it."""
+        predictor = Predictor(model, device=self.config.train.device)
+        for index, item in enumerate(self.images.items, 1):
+            if not self._path(number, item).is_file():
+                yield from self._label_one(number, predictor, item)
+            yield Step(f"labels {number}", index, len(self.images.items), info={"file": item.image.name})
+
+    def _label_one(self, number: int, predictor: Predictor, item: Item) -> Generator[Step, None, None]:
+        opened = self.images.open(item)
+        before, _ = self.load(number - 1, item)
+        found: list[np.ndarray] = []
+        if before:
+            said = yield from _quietly(predictor, opened)
+            evidence = evidence_of(said, predictor.config.class_ids)
+            between = self.config.recipe.between
+            if between is None:
+                found = [_chance(evidence[box.class_id][place_of(box)]) for box in opened.boxes]
+            else:
+                found = fit_image(opened.view, between, evidence=evidence)
+        segments = settle(found, opened.boxes)
+        segments, verdicts = self._rules(segments, before, found, "kept")
+        save_round(self._path(number, item), segments, verdicts)
+
+    def _rules(
+        self,
+        segments: Sequence[Segment],
+        before: Sequence[Segment] | None,
+        found: Sequence[np.ndarray],
+        decision: str,
+    ) -> tuple[list[Segment], list[Verdict]]:
+        """Rule 2 for each box of an image, and what is told about it."""
+        # The least fill is learned from what the rounds before believed, else from these masks themselves.
+        least = least_fills(before or segments)
+        results, verdicts = [], []
+        for index, (one, probability) in enumerate(zip(segments, found, strict=True)):
+            fallback = fallback_of(self.config.recipe, one.box)
+            partial = not one.known.all()
+            result = one if partial or fallback is None else reset(one, least, fallback)
+            why, done = "", decision
+            if result is not one:
+                need = least.get(one.box.class_id, 0)
+                why = f"fills {one.fill:.0%} of its box, less than {need:.0%}: {self.config.recipe.fallback}"
+                done = "reset"
+            elif not one.mask.any() and not partial:
+                done, why = "empty", "the network finds nothing in it"
+            change = 0.0 if before is None else 1 - _overlap(result.mask, before[index].mask)
+            sure = certainty(one.box, probability, one)
+            verdicts.append(Verdict(one.box.id, done, why, one.fill, sure, change))
+            results.append(result)
+        return results, verdicts
+
+
+def _quietly(predictor: Predictor, opened: BoxImage) -> Generator[Step, None, np.ndarray]:
+    """Probabilities (K, *S); tile by tile, so that a large image can be stopped on the way."""
+    run = predictor.steps(opened.image, keep_probabilities=True, statistics=opened.statistics)
+    prediction = yield from run
+    assert prediction.probabilities is not None
+    return prediction.probabilities
+
+
+def _chance(score: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-score))
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
+
+
+def _key(number: int, plan: TrainConfig, stems: Sequence[str]) -> str:
+    """What decides a round's training; a checkpoint of another is refused."""
+    return hashlib.sha256(json.dumps([number, plan.steps, plan.seed, list(stems)]).encode()).hexdigest()[:16]
+
+
+def _seed(seed: int, stem: str) -> int:
+    """One number for an image, whatever other images there are."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {stem}".encode()).digest()[:4], "big")
