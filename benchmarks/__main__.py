@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("predict", "volume", "scribbles", "slices")
+ALL = ("predict", "volume", "boxes", "scribbles", "slices")
 
 
 def main() -> None:

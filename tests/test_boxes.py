@@ -152,7 +152,7 @@ def test_settled_masks_never_overlap_within_a_class_and_never_leave_their_box(da
         stop = start + rng.integers(1, 8, 2)
         boxes.append(Box(tuple(map(int, start)), tuple(map(int, stop)), 1, i + 1))
     probabilities = [rng.random(np.subtract(b.stop, b.start)) for b in boxes]
-    segments = settle(probabilities, boxes)
+    segments = settle(probabilities, boxes, 0.5)
     total, union = np.zeros((16, 16), int), np.zeros((16, 16), bool)
     for one, probability in zip(segments, probabilities, strict=True):
         total[place_of(one.box)] += one.mask

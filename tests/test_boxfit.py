@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from wsseg.boxes import place_of
+from wsseg.boxes import ellipse, place_of
 from wsseg.boxfit import FitConfig, fit_boxes, soft_ellipse
-from wsseg.crops import SIDES, cut_boxes
+from wsseg.crops import SIDES, cut_boxes, resample
 from wsseg.hints import Box
 
 
@@ -34,11 +34,10 @@ def fitted(image, box, config=None, **options):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_object_is_found_in_its_box(dims, channels):
     image, box, truth = scene(dims, channels=channels)
-    from wsseg.boxes import ellipse
-
     found = overlap(fitted(image, box), truth)
-    assert found > {2: 0.85, 3: 0.75}[dims]
+    assert found > {2: 0.7, 3: 0.8}[dims]  # the far corners of an L are where an ellipse doubts most
     assert found > overlap(ellipse(box).mask, truth) + 0.2
+    assert overlap(fitted(image, box, FitConfig(shape=1.0)), truth) > 0.85
     dark = overlap(fitted(-image, box), truth)
     assert dark == pytest.approx(found, abs=1e-6)  # dark on bright is the same
 
@@ -46,8 +45,6 @@ def test_an_object_is_found_in_its_box(dims, channels):
 def test_without_contrast_the_shape_is_left(dims):
     _, box, _ = scene(dims)
     flat = np.zeros((1, 48, 44, 40)[: dims + 1], np.float32)
-    from wsseg.boxes import ellipse
-
     assert overlap(fitted(flat, box), ellipse(box).mask) > 0.8
 
 
@@ -57,8 +54,6 @@ def test_the_word_of_a_network_counts(dims):
     crops = cut_boxes(image, [box], side, [box])
     where = np.zeros(image.shape[1:], np.float32)
     where[place_of(box)] = truth
-    from wsseg.crops import resample
-
     evidence = (resample(where[None], box, side) - 0.5) * 12
     found = crops.to_box(0, fit_boxes(crops, FitConfig(colour=0), evidence=evidence)[0]) > 0.5
     assert overlap(found, truth) > 0.85

@@ -1,6 +1,7 @@
 """Small things for tests of whole commands: datasets of two or three balls, and networks with few weights."""
 
 import json
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from conftest import ball
 from PIL import Image as Picture
+from pycocotools.mask import decode as decode_coco
 from typer.testing import CliRunner
 
 import wsseg.fit
@@ -97,3 +99,13 @@ def wsseg_(*arguments, code: int = 0):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == code, (result.output, result.exception)
     return result
+
+
+def decode(code: dict) -> np.ndarray:
+    """The mask, bool (*S), of a run-length code: pycocotools' in 2D, written out in 3D."""
+    if isinstance(code["counts"], str):
+        with warnings.catch_warnings():  # pycocotools has not learnt NumPy 2's `copy` yet
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return decode_coco({**code, "counts": code["counts"].encode("ascii")}).astype(bool)
+    runs = np.asarray(code["counts"])
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(code["size"], order="F")

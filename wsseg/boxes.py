@@ -16,6 +16,7 @@ from wsseg.weak import WeakLabels
 
 LEAST_FILL = 0.5  # an object fills at least so much of its box, or its box is reset (section 3.1, rule 2)
 THIN = 0.6  # of the median fill of its class, where that is less
+THRESHOLD = 0.4  # probability from which a voxel is the object; below half, for a box is drawn to be filled
 CORE = 0.2  # share of a box's area (volume) that is taken for the object in Box^i
 
 

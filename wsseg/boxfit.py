@@ -25,14 +25,16 @@ class FitConfig:
     Attributes:
         shape: Score of the object at the box's centre, by the soft ellipse; minus as much at the corners.
         colour: Weight of the colour models' log ratio; 0 = no colour models.
+        network: Weight of a network's scores, where there are some.
         smooth: Weight of the pairwise term.
         contrast: Its standard deviation of intensity, in standard deviations of the crop.
         turns: Colour models and field, in turns.
         iterations: Of mean field in each turn.
     """
 
-    shape: float = 8.0
+    shape: float = 3.0
     colour: float = 1.0
+    network: float = 1.0
     smooth: float = 3.0
     contrast: float = 0.5
     turns: int = 4
@@ -62,7 +64,7 @@ def fit_boxes(
         shape = soft_ellipse(crops.side, dims, config.shape)
     known = shape.expand(len(crops.boxes), *shape.shape[-dims:])
     if evidence is not None:
-        known = known + evidence
+        known = known + config.network * evidence
     never = torch.full((), NEVER)
     probability = torch.where(crops.inside, known, never).sigmoid()
     kernels = kernels_of(crops.side, dims, config)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -55,10 +56,10 @@ def load_round(path: Path, boxes: Sequence[Box]) -> tuple[list[Segment], list[Ve
         InputError: The file is damaged or of other boxes.
     """
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as held:
             mask, known = held["mask"], held["known"]
             ids, words, numbers = held["box"], held["words"], held["numbers"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{path}: is damaged ({error}); start again with --overwrite.") from error
     total = sum(int(np.prod(shape_of(box))) for box in boxes)
     if ids.tolist() != [box.id for box in boxes] or len(mask) != -(-total // 8):

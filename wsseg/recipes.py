@@ -29,10 +29,10 @@ First = Literal["filled", "core", "ellipse", "field", "colour", "votes", "agreem
 BATCH = {2: 64, 3: 16}  # boxes worked on at once
 RUNS = 20  # of GrabCut+^i; the paper's 150 cost seven times as much and change little
 JITTER = 0.05  # of a side: how far GrabCut+^i moves each face of a box
-ALONE = FitConfig(shape=4.0)  # without a network
+ALONE = FitConfig()  # without a network
 ELLIPSE = FitConfig(shape=8.0, colour=0.0)  # the ellipse, sharpened along edges
 NETWORK = FitConfig(shape=0.0, colour=0.0)  # a network's word, sharpened along edges
-TOGETHER = FitConfig(shape=4.0, colour=0.5)  # a network's word, colours and ellipse
+TOGETHER = FitConfig(network=0.3)  # a network's word, colours and ellipse
 
 
 @dataclass(frozen=True)

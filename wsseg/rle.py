@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from wsseg.errors import InputError
-
 
 def encode(mask: np.ndarray) -> dict[str, Any]:
     """A mask as COCO stores it.
@@ -27,20 +25,3 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     edges = np.concatenate([[0], changes, [flat.size]])
     runs = np.diff(edges).tolist()
     return {"size": list(mask.shape), "counts": [0, *runs] if flat.size and flat[0] else runs}
-
-
-def decode(code: dict[str, Any]) -> np.ndarray:
-    """The mask (*S), bool, of what `encode` gave.
-
-    Raises:
-        InputError: The runs don't add up to the size.
-    """
-    if isinstance(code["counts"], str):
-        from pycocotools.mask import decode as unsqueeze
-
-        return unsqueeze({**code, "counts": code["counts"].encode("ascii")}).astype(bool)
-    runs = np.asarray(code["counts"], np.int64)
-    if runs.sum() != np.prod(code["size"]):
-        raise InputError(f"A run-length code of {runs.sum()} voxels does not fit the size {code['size']}.")
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(code["size"], order="F")

@@ -1,0 +1,279 @@
+"""`wsseg refine` as a user types it: boxes to masks, oddities told, stopped runs gone on with."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from tiny import SIZE, decode, files_in, small_plans, write_any, wsseg_
+
+import wsseg.refine
+import wsseg.rounds
+from wsseg.images import read_labels
+
+
+@pytest.fixture
+def boxed(tmp_path, dims, monkeypatch):
+    """Two images with two blocks each, and tight boxes; the truth beside."""
+    small_plans(monkeypatch)
+    size = SIZE[dims]
+    for index in range(2):
+        truth = np.zeros(size, np.uint8)
+        truth[(slice(2, 9),) + (slice(1, 6),) * (dims - 1)] = 1
+        truth[(slice(10, 15),) + (slice(2, 7),) * (dims - 1)] = 2
+        noise = np.random.default_rng(index).normal(0, 12, size)
+        image = np.clip(60 + 110 * (truth > 0) + noise, 0, 255).astype(np.uint8)
+        write_any(tmp_path / "images", f"scan{index}", image)
+        write_any(tmp_path / "truth", f"scan{index}", truth)
+    wsseg_(
+        *["robot", tmp_path / "truth", "--images", tmp_path / "images", "--out", tmp_path / "data"],
+        *["--kind", "boxes", "--instances"],
+    )
+    return tmp_path / "data"
+
+
+def change(data, function):
+    content = json.loads((data / "boxes.json").read_text())
+    function(content)
+    (data / "boxes.json").write_text(json.dumps(content))
+
+
+def masks_of(out):
+    return {entry["id"]: entry for entry in json.loads((out / "masks.json").read_text())["annotations"]}
+
+
+class TestResults:
+    def test_every_box_has_a_mask_and_everything_lies_where_it_should(self, tmp_path, boxed, dims):
+        out = tmp_path / "out"
+        shown = wsseg_("refine", boxed, "--out", out, "--steps", 3, "--rounds", 2).stdout
+        assert "4 masks" in shown
+        suffix = "png" if dims == 2 else "nii.gz"
+        names = ["decisions.csv", "masks.json", "refine.json", "report.html"]
+        names += ["model", *(f"model/{n}" for n in ("config.json", "history.json", "weights.safetensors"))]
+        for kind in ("instances", "masks"):
+            names += [kind, *(f"{kind}/scan{i}.{suffix}" for i in range(2))]
+        assert files_in(out) == sorted(names)
+        found = masks_of(out)
+        assert len(found) == 4
+        truth = np.asarray(read_labels(tmp_path / "truth" / f"scan0.{suffix}"))
+        objects = np.asarray(read_labels(out / "instances" / f"scan0.{suffix}"))
+        classes = np.asarray(read_labels(out / "masks" / f"scan0.{suffix}"))
+        for number in (1, 2):
+            mask = decode(found[number]["segmentation"])
+            assert mask.shape == truth.shape
+            assert found[number]["area"] == mask.sum()
+            assert not (mask & (truth != number)).any()  # the box is tight and the blocks fill it
+            assert np.array_equal(mask, objects == found[number]["instance"])
+            assert (classes[mask] == 1).all()
+            assert 0 <= found[number]["score"] <= 1
+            assert found[number]["provenance"] == {"method": "auto", "rounds": 2, "seed": 0}
+        assert np.array_equal(classes > 0, objects > 0)
+        log = list(csv.DictReader((out / "decisions.csv").read_text().splitlines()))
+        assert [row["round"] for row in log] == [str(r) for r in range(3) for _ in range(4)]
+        page = (out / "report.html").read_text()
+        assert page.count("<figure>") == 4
+        assert "http" not in page  # all in one file
+
+    def test_the_model_predicts_without_boxes(self, tmp_path, boxed):
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--steps", 3, "--rounds", 1)
+        wsseg_("predict", tmp_path / "out" / "model", boxed / "images", "--out", tmp_path / "masks")
+
+    @pytest.mark.parametrize("method", ["box", "box-inner", "naive", "grabcut", "grabcut-inner", "agreement"])
+    def test_each_method_runs(self, tmp_path, boxed, method, monkeypatch):
+        monkeypatch.setattr("wsseg.recipes.RUNS", 2)
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", method, "--steps", 2, "--rounds", 1)
+        assert len(masks_of(tmp_path / "out")) == 4
+
+    def test_no_rounds_are_the_first_labels_and_no_model(self, tmp_path, boxed, dims):
+        out = tmp_path / "out"
+        wsseg_("refine", boxed, "--out", out, "--method", "box", "--rounds", 0)
+        assert not (out / "model").exists()
+        truth = np.asarray(read_labels(next((tmp_path / "truth").iterdir())))
+        assert np.array_equal(decode(masks_of(out)[1]["segmentation"]), truth == 1)
+
+    def test_coco_tools_read_the_masks(self, tmp_path, boxed, dims, capsys):
+        if dims == 3:
+            pytest.skip("pycocotools knows pictures only")
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--rounds", 0)
+        coco = COCO(tmp_path / "out" / "masks.json")
+        for number in coco.getAnnIds():
+            entry = coco.anns[number]
+            assert decode(coco.annToRLE(entry)).sum() == entry["area"]
+
+    def test_painted_hints_join_the_labels(self, tmp_path, boxed, dims):
+        from wsseg.boxes import filled
+        from wsseg.boximages import BoxImages
+        from wsseg.dataset import open_dataset
+        from wsseg.normalise import Normalisation
+
+        painted = np.zeros(SIZE[dims], np.uint8)
+        painted[2], painted[-1] = 255, 1
+        write_any(boxed / "hints", "scan0", painted)
+        images = BoxImages(open_dataset(boxed), Normalisation())
+        opened = images.open(images.items[0])
+        labels = opened.sample([filled(box) for box in opened.boxes], {1: 1}).labels
+        assert (labels.target[2] == 0).all()
+        assert (labels.target[-1] == 1).all()
+        assert labels.target[3:9, 2].any()
+
+
+class TestOddities:
+    def test_each_is_told_and_nothing_is_dropped(self, tmp_path, boxed, dims):
+        key, zero = ("bbox", [3, 3, 0, 2]) if dims == 2 else ("bbox3d", [3, 3, 1, 0, 2, 2])
+
+        def spoil(content):
+            first = content["annotations"][0]
+            content["images"].append({"id": 77, "file_name": "gone.png"})
+            content["categories"].append({"id": 9, "name": "never"})
+            content["annotations"] += [
+                {"id": 20, "image_id": 1, "category_id": 1, key: zero},
+                {"id": 30, "image_id": 77, "category_id": 1, key: first[key]},
+                {**first, "id": 40},
+                {**first, "id": 50, "iscrowd": 1},
+                {"id": 60, "image_id": 1, "category_id": 1, key: [float("nan")] * len(zero)},
+            ]
+
+        change(boxed, spoil)
+        (boxed / "classes.json").unlink()  # or the strange category would be an error
+        result = wsseg_("refine", boxed, "--out", tmp_path / "out", "--steps", 2, "--rounds", 1)
+        found = masks_of(tmp_path / "out")
+        assert {k: found[k]["status"] for k in (20, 30, 40, 50, 60)} == {
+            **dict.fromkeys((20, 30, 50, 60), "ignored"),
+            40: "duplicate",
+        }
+        assert found[40]["segmentation"] == found[1]["segmentation"]
+        assert "empty" in found[20]["reason"]
+        assert "no image" in found[30]["reason"]
+        assert "crowd" in found[50]["reason"]
+        for words in ("annotation 20", "annotation 30", "annotation 60", "never", "twice"):
+            assert words in result.stderr
+        assert "4 ignored" in result.stdout
+        log = (tmp_path / "out" / "decisions.csv").read_text()
+        assert all(f",{number},ignored," in log for number in (20, 30, 50, 60))
+        result = wsseg_("refine", boxed, "--out", tmp_path / "strict", "--strict", code=2)
+        assert "annotation 20" in result.stderr
+        assert not (tmp_path / "strict").exists()
+
+    def test_a_crowd_is_unknown_and_an_image_without_boxes_is_background(self, tmp_path, boxed, dims):
+        from wsseg.boximages import BoxImages
+        from wsseg.dataset import open_dataset
+        from wsseg.normalise import Normalisation
+
+        def empty_one(content):
+            content["annotations"] = content["annotations"][:2]
+            content["annotations"][1]["iscrowd"] = 1
+
+        change(boxed, empty_one)
+        images = BoxImages(open_dataset(boxed), Normalisation())
+        assert [item.stem for item in images.items] == ["scan0", "scan1"]
+        from wsseg.boxes import filled
+
+        with_crowd, without = (images.open(item) for item in images.items)
+        labels = with_crowd.sample([filled(box) for box in with_crowd.boxes], {1: 1}).labels
+        truth = np.asarray(read_labels(next((tmp_path / "truth").iterdir())))
+        assert np.array_equal(labels.weight == 0, truth == 2)
+        labels = without.sample([], {1: 1}).labels
+        assert labels.target.sum() == 0
+        assert (labels.weight == 1).all()
+
+    def test_a_broken_image_is_left_out_with_its_boxes(self, tmp_path, boxed, dims):
+        path = sorted((boxed / "images").iterdir())[1]
+        target = path.resolve()
+        path.unlink()
+        write_any(boxed / "images", "scan1", np.full(SIZE[dims], 7, np.uint8))
+        assert target != path.resolve() or path.exists()
+        result = wsseg_("refine", boxed, "--out", tmp_path / "out", "--steps", 2, "--rounds", 1)
+        assert "constant" in result.stderr
+        found = masks_of(tmp_path / "out")
+        assert [found[k]["status"] for k in (3, 4)] == ["ignored", "ignored"]
+        assert "constant" in found[3]["reason"]
+
+    @pytest.mark.parametrize(
+        ("spoil", "words"),
+        [
+            (lambda data: (data / "boxes.json").unlink(), "has no boxes.json"),
+            (lambda data: change(data, lambda c: c.update(annotations=[])), "no box that can be used"),
+            (lambda data: (data / "boxes.json").write_text("{"), "is not JSON"),
+            (lambda data: change(data, lambda c: c.pop("images")), "no list “images”"),
+        ],
+    )
+    def test_a_dataset_without_boxes_is_told(self, tmp_path, boxed, spoil, words):
+        spoil(boxed)
+        assert words in wsseg_("refine", boxed, "--out", tmp_path / "out", code=2).stderr
+        assert not (tmp_path / "out").exists()
+
+    def test_a_dry_run_tells_the_plan_and_writes_nothing(self, tmp_path, boxed):
+        shown = wsseg_("refine", boxed, "--out", tmp_path / "out", "--dry-run").stdout
+        assert "2 with 4 boxes" in shown
+        assert "steps" in shown
+        assert not (tmp_path / "out").exists()
+
+    def test_an_unknown_method_is_told(self, tmp_path, boxed):
+        result = wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", "magic", code=2)
+        assert "box-inner" in result.stderr
+
+
+class TestResume:
+    def same(self, one, other):
+        assert files_in(one) == files_in(other)
+        for name in ("masks.json", "decisions.csv", "model/weights.safetensors"):
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+    @pytest.mark.parametrize("where", ["first", "train 1", "labels 1", "train 2", "write"])
+    def test_a_killed_run_goes_on_to_the_same_result(self, tmp_path, boxed, where, monkeypatch):
+        monkeypatch.setattr(wsseg.rounds, "CHECKPOINT_STEPS", 2)
+        monkeypatch.setattr(wsseg.rounds, "POOL", 1)  # every image a pool of its own
+        arguments = ["refine", boxed, "--steps", 6, "--rounds", 2, "--out"]
+        wsseg_(*arguments, tmp_path / "whole")
+
+        real = wsseg.refine.refine_steps
+
+        def killed(*given):
+            count = 0
+            for step in real(*given):
+                count += step.stage.startswith(where)
+                if count == (5 if where == "train 1" else 1):
+                    raise SystemExit(137)
+                yield step
+
+        with monkeypatch.context() as patch:
+            patch.setattr(wsseg.refine, "refine_steps", killed)
+            wsseg_(*arguments, tmp_path / "cut", code=137)
+        assert not (tmp_path / "cut" / "report.html").exists()
+        wsseg_(*arguments, tmp_path / "cut", code=2)  # not without --resume
+        wsseg_(*arguments, tmp_path / "cut", "--resume")
+        self.same(tmp_path / "whole", tmp_path / "cut")
+        assert "nothing is left" in wsseg_(*arguments, tmp_path / "cut", "--resume").stdout
+
+    def test_other_options_are_refused_and_overwritten_when_told(self, tmp_path, boxed):
+        arguments = ["refine", boxed, "--rounds", 0, "--out", tmp_path / "out"]
+        wsseg_(*arguments)
+        assert "other options" in wsseg_(*arguments, "--seed", 1, "--resume", code=2).stderr
+        wsseg_(*arguments, "--seed", 1, "--overwrite")
+        assert masks_of(tmp_path / "out")[1]["provenance"]["seed"] == 1
+
+    def test_somebodys_folder_is_never_touched(self, tmp_path, boxed):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.txt").write_text("years of work")
+        for option in ([], ["--overwrite"], ["--resume"]):
+            assert (
+                "not made by refine"
+                in wsseg_("refine", boxed, "--out", tmp_path / "out", *option, code=2).stderr
+            )
+        wsseg_("refine", boxed, "--out", boxed, "--overwrite", code=2)
+        assert files_in(tmp_path / "out") == ["thesis.txt"]
+
+    def test_changed_boxes_are_noticed(self, tmp_path, boxed):
+        arguments = ["refine", boxed, "--rounds", 0, "--out", tmp_path / "out"]
+        wsseg_(*arguments)
+        change(boxed, lambda content: content["annotations"].pop())
+        assert "other boxes" in wsseg_(*arguments, "--resume", code=2).stderr
+
+
+def test_two_runs_are_the_same(tmp_path, boxed):
+    for name in ("one", "two"):
+        wsseg_("refine", boxed, "--out", tmp_path / name, "--steps", 3, "--rounds", 1)
+    TestResume().same(tmp_path / "one", tmp_path / "two")
+    shutil.rmtree(tmp_path / "two")
