@@ -84,3 +84,12 @@ def test_the_soft_ellipse_changes_sign_on_the_ellipse(dims):
     assert scores.max() <= 6
     assert scores.min() >= -6
     assert torch.equal(scores, scores.flip(0))
+
+
+def test_both_solvers_find_the_same(dims):
+    pytest.importorskip("pydensecrf.densecrf", reason="the extra crf is not installed")
+    image, box, truth = scene(dims)
+    local = fitted(image, box, FitConfig(shape=1.0))
+    dense = fitted(image, box, FitConfig(shape=1.0, solver="dense"))
+    assert overlap(local, dense) > 0.8
+    assert overlap(dense, truth) > 0.8

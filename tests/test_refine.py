@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -85,6 +86,14 @@ class TestResults:
         monkeypatch.setattr("wsseg.recipes.RUNS", 2)
         wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", method, "--steps", 2, "--rounds", 1)
         assert len(masks_of(tmp_path / "out")) == 4
+
+    def test_the_dense_field_is_chosen_by_name(self, tmp_path, boxed, monkeypatch):
+        pytest.importorskip("pydensecrf.densecrf", reason="the extra crf is not installed")
+        arguments = ["refine", boxed, "--rounds", 0, "--crf", "dense", "--out"]
+        wsseg_(*arguments, tmp_path / "out")
+        assert len(masks_of(tmp_path / "out")) == 4
+        monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+        assert "wsseg[crf]" in wsseg_(*arguments, tmp_path / "other", code=2).stderr
 
     def test_no_rounds_are_the_first_labels_and_no_model(self, tmp_path, boxed, dims):
         out = tmp_path / "out"

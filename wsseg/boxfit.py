@@ -7,14 +7,17 @@ where in its box an object is likely; what lies in another box does not count as
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wsseg.appearance import mixture_log_likelihood
-from wsseg.crf import Kernel, mean_field
+from wsseg.crf import Kernel, dense_mean_field, mean_field
 from wsseg.crops import SIDES, Crops, radius
 
+Solver = Literal["local", "dense"]
 NEVER = -20.0  # score of the object outside its box
 
 
@@ -30,6 +33,7 @@ class FitConfig:
         contrast: Its standard deviation of intensity, in standard deviations of the crop.
         turns: Colour models and field, in turns.
         iterations: Of mean field in each turn.
+        solver: "local", a window around each voxel, in torch; "dense", the whole crop, by pydensecrf2.
     """
 
     shape: float = 3.0
@@ -39,6 +43,7 @@ class FitConfig:
     contrast: float = 0.5
     turns: int = 4
     iterations: int = 5
+    solver: Solver = "local"
 
 
 def fit_boxes(
@@ -67,17 +72,26 @@ def fit_boxes(
         known = known + config.network * evidence
     never = torch.full((), NEVER)
     probability = torch.where(crops.inside, known, never).sigmoid()
-    kernels = kernels_of(crops.side, dims, config)
     for _ in range(config.turns if config.colour else 1):
         score = known
         if config.colour:
             score = known + config.colour * colour_score(crops, probability)
         score = torch.where(crops.inside, score, never)
-        both = torch.stack([torch.zeros_like(score), score], 1)
-        probability = mean_field(both, crops.guide, kernels, iterations=config.iterations, valid=crops.valid)[
-            :, 1
-        ]
+        probability = _sharpened(crops, score, config)
     return probability * crops.inside
+
+
+def _sharpened(crops: Crops, score: Tensor, config: FitConfig) -> Tensor:
+    """(N, *G): the probability of the object after the pairwise terms."""
+    kernels = kernels_of(crops.side, crops.guide.ndim - 2, config)
+    both = torch.stack([torch.zeros_like(score), score], 1)
+    if config.solver == "local":
+        return mean_field(both, crops.guide, kernels, iterations=config.iterations, valid=crops.valid)[:, 1]
+    found = [
+        dense_mean_field(one.numpy(), guide.numpy(), kernels, iterations=config.iterations)[1]
+        for one, guide in zip(both, crops.guide, strict=True)
+    ]
+    return torch.from_numpy(np.stack(found))
 
 
 def soft_ellipse(side: int, dims: int, height: float) -> Tensor:

@@ -12,6 +12,7 @@ Where the window spans the image both are the same model; pydensecrf2's lattice 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,15 +143,9 @@ def dense_mean_field(
     Raises:
         InputError: pydensecrf2 is not installed.
     """
-    try:
-        from pydensecrf.densecrf import DenseCRF
-    except ImportError as error:
-        raise InputError(
-            "The dense CRF needs pydensecrf2, which is not installed; install wsseg[crf] (it is compiled, "
-            "which takes a C++ compiler and two minutes), or use the local one."
-        ) from error
+    field_of = need_dense()
     classes, *size = scores.shape
-    field = DenseCRF(int(np.prod(size)), classes)
+    field = field_of(int(np.prod(size)), classes)
     field.setUnaryEnergy(np.ascontiguousarray(-scores.reshape(classes, -1), np.float32))
     places = np.indices(size).reshape(len(size), -1)
     for kernel in kernels:
@@ -159,3 +154,19 @@ def dense_mean_field(
             features += list(guide.reshape(len(guide), -1) / kernel.value)
         field.addPairwiseEnergy(np.ascontiguousarray(features, np.float32), compat=kernel.weight)
     return np.asarray(field.inference(iterations), np.float32).reshape(scores.shape)
+
+
+def need_dense() -> Any:
+    """pydensecrf2's class.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        from pydensecrf.densecrf import DenseCRF
+    except ImportError as error:
+        raise InputError(
+            "The dense CRF needs pydensecrf2, which is not installed; install wsseg[crf] (it is compiled, "
+            "which takes a C++ compiler and two minutes), or use the local one."
+        ) from error
+    return DenseCRF

@@ -4,7 +4,7 @@ Khoreva et al. 2017, section 3. A recipe names its parts; the parts are in `wsse
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from wsseg.boxes import (
     unknown,
     voted,
 )
-from wsseg.boxfit import FitConfig, fit_boxes
+from wsseg.boxfit import FitConfig, Solver, fit_boxes
 from wsseg.crops import Crops, cut_boxes, resample, side_of
 from wsseg.hints import Box
 
@@ -112,7 +112,9 @@ def batches(view: View, boxes: Sequence[Box]) -> list[Crops]:
     return result
 
 
-def first_segments(view: View, first: First, *, share: float = CORE, seed: int = 0) -> list[Segment]:
+def first_segments(
+    view: View, first: First, *, share: float = CORE, seed: int = 0, solver: Solver = "local"
+) -> list[Segment]:
     """Labels of the boxes of an image before any training.
 
     Args:
@@ -120,6 +122,7 @@ def first_segments(view: View, first: First, *, share: float = CORE, seed: int =
         first: Which rule.
         share: Of the box that is the object at first, for "core".
         seed: Of the moved boxes, for "votes".
+        solver: Of the field.
     """
     boxes = view.boxes
     if first == "filled":
@@ -129,11 +132,11 @@ def first_segments(view: View, first: First, *, share: float = CORE, seed: int =
     if first == "ellipse":
         return [ellipse(box) for box in boxes]
     if first == "votes":
-        return _votes(view, seed)
-    by_field = settle(fit_image(view, ELLIPSE), boxes) if first != "colour" else []
+        return _votes(view, seed, solver)
+    by_field = settle(fit_image(view, replace(ELLIPSE, solver=solver)), boxes) if first != "colour" else []
     if first == "field":
         return by_field
-    by_colour = settle(fit_image(view, ALONE), boxes)
+    by_colour = settle(fit_image(view, replace(ALONE, solver=solver)), boxes)
     if first == "colour":
         return by_colour
     shapes = [ellipse(box) for box in boxes]
@@ -146,16 +149,15 @@ def fallback_of(recipe: Recipe, box: Box) -> Segment | None:
     return kinds[recipe.fallback](box) if recipe.fallback != "none" else None
 
 
-def _votes(view: View, seed: int) -> list[Segment]:
+def _votes(view: View, seed: int, solver: Solver) -> list[Segment]:
     """GrabCut+^i: the colour fit again and again in boxes whose faces are moved a little."""
     rng = np.random.default_rng(seed)
     shape = view.values.shape[1:]
     votes: list[list[np.ndarray]] = [[] for _ in view.boxes]
     for _ in range(RUNS):
         moved = [_moved(box, shape, rng) for box in view.boxes]
-        for index, (box, other, found) in enumerate(
-            zip(view.boxes, moved, fit_image(View(view.values, moved), ALONE), strict=True)
-        ):
+        fits = fit_image(View(view.values, moved), replace(ALONE, solver=solver))
+        for index, (box, other, found) in enumerate(zip(view.boxes, moved, fits, strict=True)):
             votes[index].append(_onto(box, other, found > 0.5))
     return [voted(box, np.stack(of_box)) for box, of_box in zip(view.boxes, votes, strict=True)]
 

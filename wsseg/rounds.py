@@ -8,12 +8,13 @@ import hashlib
 import json
 import shutil
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from wsseg.boxes import CORE, Segment, least_fills, place_of, reset, settle
+from wsseg.boxfit import Solver
 from wsseg.boximages import BoxImage, BoxImages
 from wsseg.boxstore import Verdict, load_round, save_round
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
@@ -42,6 +43,7 @@ class RoundsConfig:
         train: Of the first round.
         core: Share of a box that is the object at first, for the recipe's "core".
         encoder: Folder of a pretrained encoder, or None.
+        solver: Of the field.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class RoundsConfig:
     train: TrainConfig
     core: float = CORE
     encoder: Path | None = None
+    solver: Solver = "local"
 
 
 class Rounds:
@@ -88,9 +91,12 @@ class Rounds:
             path = self._path(0, item)
             if not path.is_file():
                 opened = self.images.open(item)
-                seed = _seed(self.config.train.seed, item.stem)
                 segments = first_segments(
-                    opened.view, self.config.recipe.first, share=self.config.core, seed=seed
+                    opened.view,
+                    self.config.recipe.first,
+                    share=self.config.core,
+                    seed=_seed(self.config.train.seed, item.stem),
+                    solver=self.config.solver,
                 )
                 segments, verdicts = self._rules(segments, None, [one.mask for one in segments], "first")
                 save_round(path, segments, verdicts)
@@ -176,7 +182,8 @@ class Rounds:
             if between is None:
                 found = [_chance(evidence[box.class_id][place_of(box)]) for box in opened.boxes]
             else:
-                found = fit_image(opened.view, between, evidence=evidence)
+                config = replace(between, solver=self.config.solver)
+                found = fit_image(opened.view, config, evidence=evidence)
         segments = settle(found, opened.boxes)
         segments, verdicts = self._rules(segments, before, found, "kept")
         save_round(self._path(number, item), segments, verdicts)

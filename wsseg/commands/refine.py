@@ -1,7 +1,7 @@
 """`wsseg refine`: a box-labelled dataset becomes instance masks, unattended."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -39,6 +39,10 @@ def refine(
         float,
         typer.Option(min=0.01, max=1, metavar="SHARE", help="box-inner: share of the box that is object."),
     ] = 0.2,
+    crf: Annotated[
+        Literal["local", "dense"],
+        typer.Option(help="Field: local, in torch; or dense, by pydensecrf2 (extra crf)."),
+    ] = "local",
     encoder: Annotated[
         Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
     ] = None,
@@ -63,6 +67,7 @@ def refine(
     """
     from wsseg.boximages import BoxImages
     from wsseg.budget import steps_for
+    from wsseg.crf import need_dense
     from wsseg.dataset import open_dataset
     from wsseg.encoder import load_encoder
     from wsseg.memory import is_out_of_memory
@@ -75,6 +80,8 @@ def refine(
 
     if method not in METHODS:
         raise InputError(f"--method {method}: there is no such method; {', '.join(METHODS)} are right.")
+    if crf == "dense":
+        need_dense()
     if encoder:
         load_encoder(encoder)  # a wrong folder is told now, not after the first labels
     dataset = open_dataset(data, channel_axis=channel_axis, lenient=not strict)
@@ -92,6 +99,7 @@ def refine(
         "method": method,
         "rounds": many,
         "inner_share": inner_share,
+        "crf": crf,
         "steps": steps,
         "seed": seed,
         "encoder": str(encoder.resolve()) if encoder else None,
@@ -104,7 +112,8 @@ def refine(
         typer.echo(f"{out} is finished; nothing is left to do (--overwrite does it anew).")
         return
     train = TrainConfig(steps=steps, seed=seed, device=device)
-    run = Rounds(images, RoundsConfig(recipe, many, train, inner_share, encoder), out / ROOM)
+    config = RoundsConfig(recipe, many, train, inner_share, encoder, crf)
+    run = Rounds(images, config, out / ROOM)
     try:
         outcome = run_with_progress(refine_steps(images, run, out, settings))
     except KeyboardInterrupt:
