@@ -46,6 +46,9 @@ screenshots: setup ## the pictures of README and docs, drawn anew
 	$(SCREEN) $(BIN)/python scripts/screenshots.py
 	$(BIN)/wsseg demo --out wsseg-demo --overwrite
 	cp wsseg-demo/demo.png docs/images/demo.png
+	$(BIN)/python examples/boxes.py
+	$(BIN)/wsseg refine coins --out coins-refined --overwrite
+	$(BIN)/python scripts/boxes_picture.py coins coins-refined
 
 lock: environment ## requirements.lock from pyproject.toml (ARGS=--upgrade for the newest of all)
 	scripts/lock $(ARGS)

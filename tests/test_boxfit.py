@@ -77,6 +77,19 @@ def test_a_neighbour_in_another_box_is_not_taken_for_surroundings():
     assert crops.to_box(0, fit_boxes(crops, FitConfig(shape=2.0))[0]).mean() > 0.9
 
 
+def test_what_two_boxes_share_goes_to_the_nearer_one(dims):
+    flat = np.zeros((1, *(40,) * dims), np.float32)
+    one = Box((4,) * dims, (20,) * dims, 1, 1)
+    other = Box((14,) + (4,) * (dims - 1), (30,) + (20,) * (dims - 1), 1, 2)
+    crops = cut_boxes(flat, [one, other], SIDES[dims][0], [one, other])
+    config = FitConfig(colour=0, smooth=0.1)
+    first, second = (crops.to_box(i, p) for i, p in enumerate(fit_boxes(crops, config)))
+    shared = (slice(10, 16),) + (slice(6, 10),) * (dims - 1)  # of the first: voxels 14 to 20, halfway at 17
+    near, far = first[shared][:3].mean(), first[shared][3:].mean()
+    assert near > 0.5 > far
+    assert second[(slice(3, 6), *shared[1:])].mean() > 0.5
+
+
 def test_the_soft_ellipse_changes_sign_on_the_ellipse(dims):
     scores = soft_ellipse(SIDES[dims][0], dims, 4.0)
     positive = (scores > 0).float().sum() / SIDES[dims][0] ** dims

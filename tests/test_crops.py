@@ -63,6 +63,21 @@ def test_cells_outside_the_image_and_in_other_boxes_are_marked(dims):
 
 
 @pytest.mark.parametrize("dims", [2, 3])
+def test_rivals_are_largest_in_the_middle_of_the_other_box(dims):
+    box = Box((0,) * dims, (16,) * dims, 1, 1)
+    other = Box((8,) + (0,) * (dims - 1), (24,) + (16,) * (dims - 1), 1, 2)  # centred on this one's last face
+    image = np.random.default_rng(0).normal(size=(1, *(40,) * dims))
+    crops = cut_boxes(image, [box], SIDES[dims][0], [box, other])
+    side, margin = crops.side, round(MARGIN * crops.side)
+    middle = (margin + side // 2,) * (dims - 1)
+    line = crops.rivals[0][(slice(margin, margin + side), *middle)].numpy()
+    cells = (np.arange(side) + 0.5) / side * 16  # from the box's first face, voxels
+    across = (0.5 / side * 2) ** 2 * (dims - 1)  # the middle lies half a cell beside the centre
+    assert np.allclose(line, np.maximum(0, 1 - ((cells - 16) / 8) ** 2 - across), atol=1e-3)
+    assert cut_boxes(image, [box], SIDES[dims][0], [box]).rivals.sum() == 0
+
+
+@pytest.mark.parametrize("dims", [2, 3])
 def test_crops_are_standardised_each_by_itself(dims):
     image = np.random.default_rng(0).normal(5, 3, (2, *SHAPE[dims])).astype(np.float32)
     crops = cut_boxes(image, [BOX[dims]] * 2, SIDES[dims][0], [BOX[dims]])

@@ -17,6 +17,7 @@ from tiny import small_plans
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import wsseg.budget
 import wsseg.demo
 import wsseg.fit
 from wsseg.cli import app
@@ -31,6 +32,9 @@ def run_line(line: str) -> None:
     words = shlex.split(line, comments=True)
     if not words:
         return
+    if words[0] == "python" and len(words) == 2:
+        runpy.run_path(str(ROOT / words[1]), run_name="__main__")
+        return
     assert words[0] == "wsseg", f"“{line}” is no wsseg command; put <!-- not run: why --> before its block"
     result = CliRunner().invoke(app, words[1:])
     assert result.exit_code == 0, (line, result.output, result.exception)
@@ -40,6 +44,7 @@ def run_line(line: str) -> None:
 def small(monkeypatch):
     small_plans(monkeypatch)
     monkeypatch.setattr(wsseg.fit, "default_steps", lambda samples: 2)
+    monkeypatch.setattr(wsseg.budget, "steps_for", lambda labelled: 2)
     monkeypatch.setattr(wsseg.demo, "STEPS", 2)
     monkeypatch.setattr(wsseg.demo, "RESOLUTION", 8)
 

@@ -68,6 +68,7 @@ def fit_boxes(
     if shape is None:
         shape = soft_ellipse(crops.side, dims, config.shape)
     known = shape.expand(len(crops.boxes), *shape.shape[-dims:])
+    known = known - config.shape * crops.rivals
     if evidence is not None:
         known = known + config.network * evidence
     never = torch.full((), NEVER)

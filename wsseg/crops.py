@@ -28,6 +28,7 @@ class Crops:
         guide: float32 (N, C, *G), intensities in standard deviations of each crop.
         valid: bool (N, *G), cells inside the image.
         others: bool (N, *G), cells that lie in another box too.
+        rivals: float32 (N, *G), 1 − r² of the nearest of the other boxes' ellipses, 0 outside of them.
     """
 
     boxes: tuple[Box, ...]
@@ -35,6 +36,7 @@ class Crops:
     guide: Tensor
     valid: Tensor
     others: Tensor
+    rivals: Tensor
 
     @property
     def inside(self) -> Tensor:
@@ -71,8 +73,10 @@ def cut_boxes(image: np.ndarray, boxes: Sequence[Box], side: int, neighbours: Se
     guides = torch.stack([resample(image, box, side) for box in boxes])
     places = [[_places(box, axis, side) for axis in range(len(shape))] for box in boxes]
     valid = [_all_axes([(at > -1) & (at < n) for at, n in zip(p, shape, strict=True)]) for p in places]
-    others = [_in_others(box, p, neighbours) for box, p in zip(boxes, places, strict=True)]
-    return Crops(tuple(boxes), side, _standardised(guides), _stack(valid), _stack(others))
+    rivals = [_rivals(box, p, neighbours) for box, p in zip(boxes, places, strict=True)]
+    nearness = _stack([near for _, near in rivals])
+    others = _stack([covered for covered, _ in rivals])
+    return Crops(tuple(boxes), side, _standardised(guides), _stack(valid), others, nearness)
 
 
 def resample(values: np.ndarray, box: Box, side: int) -> Tensor:
@@ -121,15 +125,23 @@ def _all_axes(lines: Sequence[np.ndarray]) -> np.ndarray:
     return np.logical_and.reduce(np.meshgrid(*lines, indexing="ij"))
 
 
-def _in_others(box: Box, places: Sequence[np.ndarray], neighbours: Sequence[Box]) -> np.ndarray:
-    covered = np.zeros([len(at) for at in places], bool)
+def _rivals(
+    box: Box, places: Sequence[np.ndarray], neighbours: Sequence[Box]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where other boxes are, and how near to the middle of one: 1 − r² of its ellipse, 0 outside of all."""
+    size = [len(at) for at in places]
+    covered, near = np.zeros(size, bool), np.zeros(size, np.float32)
     for other in neighbours:
-        if other is not box and other.id != box.id:
-            spans = zip(places, other.start, other.stop, strict=True)
-            lines = [(at >= start - 0.5) & (at < stop - 0.5) for at, start, stop in spans]
-            if all(line.any() for line in lines):
-                covered |= _all_axes(lines)
-    return covered
+        if other.id == box.id:
+            continue
+        # distance from the other box's centre along each axis, 1 at its faces
+        spans = zip(places, other.start, other.stop, strict=True)
+        lines = [np.abs((at - (a + b - 1) / 2) / ((b - a) / 2)) for at, a, b in spans]
+        if all((line < 1).any() for line in lines):
+            covered |= _all_axes([line < 1 for line in lines])
+            squares = sum(np.meshgrid(*[line**2 for line in lines], indexing="ij", sparse=True))
+            near = np.maximum(near, 1 - squares)
+    return covered, near.astype(np.float32)
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:

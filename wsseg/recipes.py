@@ -60,6 +60,7 @@ METHODS: Mapping[str, Recipe] = {
         "colour",
         TOGETHER,
         "ellipse",
+        rounds=2,
     ),
     "box": Recipe("filled boxes, three rules between rounds (Box)", "filled"),
     "box-inner": Recipe("the middle of each box, the rest unknown (Box^i)", "core", fallback="unknown"),
