@@ -167,7 +167,8 @@ def untrained(method: str, tasks: Sequence[Task]) -> tuple[dict[str, list[float]
             found = [ALONE[method](task, box) for box in task.boxes]
         else:
             statistics = Normalisation().measure(task.image)
-            found = first_segments(View(statistics.apply(np.asarray(task.image.data[:])), task.boxes), method)
+            view = View(statistics.apply(np.asarray(task.image.data[:])), task.boxes)
+            found = first_segments(view, method)[0]
         seconds += time.monotonic() - begin
         scores.setdefault(task.kind, []).extend(overlap(one, task.truth) for one in found)
     return scores, seconds

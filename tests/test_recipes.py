@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import wsseg.recipes
-from wsseg.boxes import ellipse, segment
+from wsseg.boxes import THRESHOLD, ellipse, segment
 from wsseg.hints import Box
 from wsseg.recipes import METHODS, View, certainty, evidence_of, fallback_of, first_segments, fit_image
 
@@ -30,26 +30,32 @@ def fills(segments):
 
 
 def test_colours_fill_a_block_where_an_ellipse_does_not(view, dims):
-    by_colour = first_segments(view, "colour")
+    by_colour, found = first_segments(view, "colour")
+    assert all(np.array_equal(p > THRESHOLD, one.mask) for p, one in zip(found, by_colour, strict=True))
     assert min(fills(by_colour)) > {2: 0.9, 3: 0.8}[dims]
-    assert max(fills(first_segments(view, "ellipse"))) < 0.85
-    assert fills(first_segments(view, "filled")) == [1, 1]
+    assert max(fills(first_segments(view, "ellipse")[0])) < 0.85
+    assert fills(first_segments(view, "filled")[0]) == [1, 1]
 
 
 def test_votes_and_agreement_leave_voxels_unknown(view, monkeypatch):
     monkeypatch.setattr(wsseg.recipes, "RUNS", 5)
-    votes = first_segments(view, "votes", seed=3)
-    again = first_segments(view, "votes", seed=3)
+    votes, shares = first_segments(view, "votes", seed=3)
+    again, _ = first_segments(view, "votes", seed=3)
+    for one, share in zip(votes, shares, strict=True):
+        assert np.array_equal(share >= 0.7, one.mask)
+        assert np.allclose(5 * share, np.rint(5 * share), atol=1e-5)
     for one, other in zip(votes, again, strict=True):
         assert np.array_equal(one.known, other.known)
         assert one.mask.mean() > 0.5
-    for one in first_segments(view, "agreement"):
+    for one in first_segments(view, "agreement")[0]:
         assert 0 < (~one.known).mean() < 0.6  # the corners, which ellipse and colours see differently
         assert not (one.mask & ~one.known).any()
 
 
 def test_the_share_of_the_core_is_an_option(view):
-    assert max(fills(first_segments(view, "core", share=0.5))) > max(fills(first_segments(view, "core")))
+    assert max(fills(first_segments(view, "core", share=0.5)[0])) > max(
+        fills(first_segments(view, "core")[0])
+    )
 
 
 def test_order_and_company_of_boxes_do_not_matter(view):

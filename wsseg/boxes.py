@@ -110,7 +110,7 @@ def reset(one: Segment, least: Mapping[int, float], fallback: Segment) -> Segmen
 
 
 def settle(
-    probabilities: Sequence[np.ndarray], boxes: Sequence[Box], threshold: float = 0.5
+    probabilities: Sequence[np.ndarray], boxes: Sequence[Box], threshold: float = THRESHOLD
 ) -> list[Segment]:
     """Masks of the boxes of one image; a voxel that boxes of one class share goes to the surest of them.
 

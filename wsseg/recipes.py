@@ -12,6 +12,7 @@ import torch
 
 from wsseg.boxes import (
     CORE,
+    THRESHOLD,
     Segment,
     agreed,
     core,
@@ -115,7 +116,7 @@ def batches(view: View, boxes: Sequence[Box]) -> list[Crops]:
 
 def first_segments(
     view: View, first: First, *, share: float = CORE, seed: int = 0, solver: Solver = "local"
-) -> list[Segment]:
+) -> tuple[list[Segment], list[np.ndarray]]:
     """Labels of the boxes of an image before any training.
 
     Args:
@@ -124,24 +125,27 @@ def first_segments(
         share: Of the box that is the object at first, for "core".
         seed: Of the moved boxes, for "votes".
         solver: Of the field.
+
+    Returns:
+        What is said of each box, and the probabilities that it is made from, float32, the box's shape.
     """
     boxes = view.boxes
-    if first == "filled":
-        return [filled(box) for box in boxes]
-    if first == "core":
-        return [core(box, share) for box in boxes]
-    if first == "ellipse":
-        return [ellipse(box) for box in boxes]
+    shapes = {"filled": filled, "ellipse": ellipse, "core": lambda box: core(box, share)}
+    if first in shapes:
+        segments = [shapes[first](box) for box in boxes]
+        return segments, [one.mask.astype(np.float32) for one in segments]
     if first == "votes":
         return _votes(view, seed, solver)
-    by_field = settle(fit_image(view, replace(ELLIPSE, solver=solver)), boxes) if first != "colour" else []
     if first == "field":
-        return by_field
-    by_colour = settle(fit_image(view, replace(ALONE, solver=solver)), boxes)
+        found = fit_image(view, replace(ELLIPSE, solver=solver))
+        return settle(found, boxes), found
+    found = fit_image(view, replace(ALONE, solver=solver))
+    by_colour = settle(found, boxes)
     if first == "colour":
-        return by_colour
-    shapes = [ellipse(box) for box in boxes]
-    return [agreed(three) for three in zip(shapes, by_field, by_colour, strict=True)]
+        return by_colour, found
+    by_field = settle(fit_image(view, replace(ELLIPSE, solver=solver)), boxes)
+    by_shape = [ellipse(box) for box in boxes]
+    return [agreed(three) for three in zip(by_shape, by_field, by_colour, strict=True)], found
 
 
 def fallback_of(recipe: Recipe, box: Box) -> Segment | None:
@@ -150,7 +154,7 @@ def fallback_of(recipe: Recipe, box: Box) -> Segment | None:
     return kinds[recipe.fallback](box) if recipe.fallback != "none" else None
 
 
-def _votes(view: View, seed: int, solver: Solver) -> list[Segment]:
+def _votes(view: View, seed: int, solver: Solver) -> tuple[list[Segment], list[np.ndarray]]:
     """GrabCut+^i: the colour fit again and again in boxes whose faces are moved a little."""
     rng = np.random.default_rng(seed)
     shape = view.values.shape[1:]
@@ -159,8 +163,10 @@ def _votes(view: View, seed: int, solver: Solver) -> list[Segment]:
         moved = [_moved(box, shape, rng) for box in view.boxes]
         fits = fit_image(View(view.values, moved), replace(ALONE, solver=solver))
         for index, (box, other, found) in enumerate(zip(view.boxes, moved, fits, strict=True)):
-            votes[index].append(_onto(box, other, found > 0.5))
-    return [voted(box, np.stack(of_box)) for box, of_box in zip(view.boxes, votes, strict=True)]
+            votes[index].append(_onto(box, other, found > THRESHOLD))
+    stacked = [np.stack(of_box) for of_box in votes]
+    segments = [voted(box, of_box) for box, of_box in zip(view.boxes, stacked, strict=True)]
+    return segments, [of_box.mean(0, dtype=np.float32) for of_box in stacked]
 
 
 def _moved(box: Box, shape: Sequence[int], rng: np.random.Generator) -> Box:

@@ -91,14 +91,14 @@ class Rounds:
             path = self._path(0, item)
             if not path.is_file():
                 opened = self.images.open(item)
-                segments = first_segments(
+                segments, found = first_segments(
                     opened.view,
                     self.config.recipe.first,
                     share=self.config.core,
                     seed=_seed(self.config.train.seed, item.stem),
                     solver=self.config.solver,
                 )
-                segments, verdicts = self._rules(segments, None, [one.mask for one in segments], "first")
+                segments, verdicts = self._rules(segments, None, found, "first")
                 save_round(path, segments, verdicts)
             yield Step("first labels", index, len(self.images.items), info={"file": item.image.name})
 
