@@ -259,6 +259,18 @@ def test_instances_are_those_of_a_labelling_class_by_class(dims):
     assert not found[mask == 0].any()
 
 
+def test_split_instances_are_numbered_over_all_classes():
+    mask = np.zeros((30, 40), np.uint8)
+    y, x = np.indices(mask.shape)
+    for k, row in ((1, 8), (2, 22)):
+        for column in (10, 21):
+            mask[(y - row) ** 2 + (x - column) ** 2 <= 36] = k
+    assert label_instances(mask).max() == 2
+    found = label_instances(mask, spacing=(1.0, 1.0))
+    assert sorted(np.unique(found)) == [0, 1, 2, 3, 4]
+    assert all(len(np.unique(mask[found == number])) == 1 for number in range(1, 5))
+
+
 def test_instances_lie_beside_the_mask(tmp_path):
     values = np.zeros((24, 24), np.uint8)
     values[2:8, 2:8] = values[14:20, 14:20] = 200

@@ -50,6 +50,11 @@ class TestPredict:
         for name, options in (("a", ["--tile", 8]), ("b", ["--overlap", 0.25]), ("c", ["--flips"])):
             wsseg_("predict", model, image, "--out", tmp_path / name, *options)
 
+    def test_split_needs_instances(self, tmp_path, model, data):
+        arguments = ["predict", model, data / "images", "--out", tmp_path / "out", "--split"]
+        assert "--instances" in wsseg_(*arguments, code=2).stderr
+        wsseg_(*arguments, "--instances")
+
     def test_hints_are_honoured(self, tmp_path, model, data):
         wsseg_("predict", model, data / "images", "--out", tmp_path / "out", "--hints", data)
         painted = next((data / "hints").iterdir())

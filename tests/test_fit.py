@@ -51,6 +51,27 @@ def test_the_plan_follows_the_data(sample):
     assert plan.flip_axes == tuple(range(sample.image.ndim))
 
 
+def test_brightness_goes_past_the_norms_where_little_is_marked(ball_image, tmp_path, dims):
+    image, truth = ball_image((24, 20, 16)[:dims])
+    strokes = np.zeros(truth.shape, np.uint8)
+    middle = tuple(n // 2 for n in truth.shape[1:])
+    strokes[(slice(10, 14), *middle)] = 3
+    strokes[(slice(0, 4), *[1] * (dims - 1))] = BACKGROUND
+    few, many = (
+        make_sample(image, hints, CLASSES, Normalisation())
+        for hints in (Hints(image.shape, scribbles=strokes), _hints(truth))
+    )
+    assert plan_model([few], CLASSES, Normalisation()).tone
+    assert not plan_model([many], CLASSES, Normalisation()).tone
+    start = prepare([few], CLASSES, TrainConfig(steps=1)).model
+    start.save(tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    assert set(again.net.state_dict()) == set(start.net.state_dict())
+    assert any(name.startswith("tone.") for name in again.net.state_dict())
+    # who goes on with a model keeps its network, whatever was marked since
+    assert prepare([many], CLASSES, TrainConfig(steps=1), init=again).model.config.tone
+
+
 def test_a_run_leaves_a_model_its_curve_its_estimate_and_no_checkpoint(sample, tmp_path):
     steps = []
     run = fit_steps(

@@ -4,7 +4,7 @@ import csv
 import errno
 import hashlib
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from wsseg.memory import TileTooLarge, is_out_of_memory, tile_advice
 from wsseg.model import Model, ModelConfig
 from wsseg.patches import Sample
 from wsseg.predict import Prediction, Predictor
+from wsseg.split import split_objects
 from wsseg.steps import Step
 
 RECORD = "predict.json"  # which model made the masks of a folder, and from which images
@@ -134,6 +135,7 @@ class Wanted:
     Attributes:
         probabilities: out/probabilities/<stem>, beside the mask.
         instances: out/instances/<stem>, the connected objects; see `label_instances`.
+        split: Cut objects that touch at their necks.
         overwrite: Predict again what is there.
         channel_axis: Which stored axis is the channels, for files that do not say so.
         hints: A dataset whose hints the masks are to honour, image by image of the same stem; see
@@ -142,6 +144,7 @@ class Wanted:
 
     probabilities: bool = False
     instances: bool = False
+    split: bool = False
     overwrite: bool = False
     channel_axis: int | None = None
     hints: Dataset | None = None
@@ -185,18 +188,26 @@ def predict_images(
     return outcome
 
 
-def label_instances(mask: np.ndarray) -> np.ndarray:
+def label_instances(mask: np.ndarray, *, spacing: Sequence[float] | None = None) -> np.ndarray:
     """Number the connected objects of a mask: voxels of one class that touch by their faces are one object.
 
     Args:
         mask: Class ids (*S), 0 = background.
+        spacing: Size of a voxel per axis; where it is given, objects that touch are cut at their necks, see
+            `wsseg.split.split_objects`.
 
     Returns:
         int32 (*S), objects 1, 2, …; 0 = background. The class of an object is what the mask says there.
     """
     from skimage.measure import label  # slow to import, and few need it
 
-    return label(mask, background=0, connectivity=1)
+    if spacing is None:
+        return label(mask, background=0, connectivity=1)
+    objects = np.zeros(mask.shape, np.int32)
+    for class_id in np.unique(mask[mask > 0]):
+        parts = split_objects(mask == class_id, spacing)
+        objects = np.where(parts > 0, parts + objects.max(), objects)
+    return objects
 
 
 def fitted_to(image: Image, config: ModelConfig, name: str) -> tuple[Image, list[str]]:
@@ -292,7 +303,8 @@ def _one(
         if job.probabilities and prediction.probabilities is not None:
             write_probabilities(job.probabilities, prediction.probabilities, image)
         if job.instances:
-            write_mask(job.instances, label_instances(np.asarray(mask[...])), image)
+            spacing = image.spacing if wanted.split else None
+            write_mask(job.instances, label_instances(np.asarray(mask[...]), spacing=spacing), image)
         known[job.stem] = prediction.uncertainty
         _write_uncertainty(out / UNCERTAINTY, known)
 

@@ -31,6 +31,7 @@ from wsseg.unet import Encoder, EncoderConfig, plan_encoder
 from wsseg.weak import WeakLabels, weak_labels
 
 BUDGET = {2: 2**14, 3: 2**17}  # voxels in a patch; with the batch sizes about 0.3 s a step on 2 slow cores
+SPARSE = 0.05  # share of known voxels below which most patches hold places that nobody spoke of
 RELEASE = 0.5  # share of the steps after which the held-back hints are estimated on and join the training
 CHECKPOINT_SECONDS = 60.0
 
@@ -88,8 +89,14 @@ def plan_model(
         spacing=spacing,
         patch=plan_patch(sizes, shape.divisor, BUDGET[shape.dims]),
         rgb=samples[0].image.rgb,
+        tone=_known(samples) < SPARSE,
         flip_axes=flip_axes([sample.labels for sample in samples], len(classes) + 1),
     )
+
+
+def _known(samples: Sequence[Sample]) -> float:
+    """How much of an image is known, what is half believed by half; 0 to 1, mean over the images."""
+    return float(np.mean([np.minimum(sample.labels.weight, 1).mean() for sample in samples]))
 
 
 def _check_alike(samples: Sequence[Sample], what: str, count: Any) -> None:
@@ -141,7 +148,7 @@ def prepare(
     plan = replace(plan_model(samples, classes, Normalisation()), objects=objects)
     if init is not None:
         plan = _with_architecture(plan, init.config.architecture, "--init: the model")
-        plan = replace(plan, patch=init.config.patch)
+        plan = replace(plan, patch=init.config.patch, tone=init.config.tone)
     if encoder is not None:
         plan = _with_architecture(plan, encoder.config, "--encoder: the encoder")
         sizes = [sample.image.shape for sample in samples]

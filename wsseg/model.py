@@ -26,6 +26,7 @@ class ModelConfig:
         patch: Training patch and prediction tile, voxels.
         rgb: Whether the channels are colour.
         flip_axes: Axes along which mirroring is harmless, for test-time flips.
+        tone: Whether brightness goes past the network's norms; see `wsseg.unet.UNet`.
         objects: What strokes meant in training, "marked" or "alike" (`wsseg.propagate`), or None.
         encoder: What was taken of a pretrained encoder: {"loaded": n, "total": n}, or None.
         quality: Estimate on held-back hints, or None.
@@ -39,6 +40,7 @@ class ModelConfig:
     patch: tuple[int, ...]
     rgb: bool = False
     flip_axes: tuple[int, ...] = ()
+    tone: bool = False
     objects: Objects | None = None
     encoder: Mapping[str, int] | None = None
     quality: Mapping[str, Any] | None = None
@@ -93,7 +95,7 @@ class Model:
 
 def build(config: ModelConfig) -> UNet:
     """The network of a config, with fresh weights."""
-    return UNet(Encoder(config.architecture), len(config.classes) + 1)
+    return UNet(Encoder(config.architecture), len(config.classes) + 1, tone=config.tone)
 
 
 def load_model(folder: Path | str) -> Model:

@@ -145,9 +145,14 @@ class UNet(nn.Module):
 
     Instance norm takes brightness out of a patch: one of nothing but air looks like one of nothing but
     tissue. `tone`, two convolutions past all norms, adds back what brightness alone says (docs/sparse.md).
+
+    Args:
+        encoder: Used as it is, not copied.
+        classes: Channels of the scores.
+        tone: Whether brightness goes past the norms.
     """
 
-    def __init__(self, encoder: Encoder, classes: int) -> None:
+    def __init__(self, encoder: Encoder, classes: int, *, tone: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         config = encoder.config
@@ -164,17 +169,22 @@ class UNet(nn.Module):
             for i in range(len(config.channels) - 1, 0, -1)
         )
         self.head = UnetOutBlock(config.dims, config.channels[0], classes)
-        self.tone = nn.Sequential(
-            _convolution(config.dims, config.channels_in, config.channels[0], config.kernels[0]),
-            nn.LeakyReLU(0.01),
-            _convolution(config.dims, config.channels[0], classes, (1,) * config.dims),
-        )
+        self.tone = _tone(config, classes) if tone else None
 
     def forward(self, image: Tensor) -> Tensor:
         *skips, deepest = self.encoder(image)
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             deepest = up(deepest, skip)
-        return self.head(deepest) + self.tone(image)
+        scores = self.head(deepest)
+        return scores if self.tone is None else scores + self.tone(image)
+
+
+def _tone(config: EncoderConfig, classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        _convolution(config.dims, config.channels_in, config.channels[0], config.kernels[0]),
+        nn.LeakyReLU(0.01),
+        _convolution(config.dims, config.channels[0], classes, (1,) * config.dims),
+    )
 
 
 def _convolution(dims: int, channels_in: int, channels_out: int, kernel: tuple[int, ...]) -> nn.Module:

@@ -31,6 +31,9 @@ def predict(
     instances: Annotated[
         bool, typer.Option("--instances", help="Number connected objects in DIR/instances/ too.")
     ] = False,
+    split: Annotated[
+        bool, typer.Option("--split", help="With --instances: cut objects that touch at their necks.")
+    ] = False,
     tile: Annotated[
         str | None,
         typer.Option(help="Tile size in voxels, such as 64 or 64,64,32.", metavar="N", show_default=False),
@@ -65,6 +68,8 @@ def predict(
     """
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other; give one.")
+    if split and not instances:
+        raise InputError("--split cuts what --instances numbers; add --instances.")
     from wsseg.images import list_images
 
     found = list_images(images)
@@ -82,7 +87,7 @@ def predict(
     predictor = Predictor(loaded, device=device, tile=size, overlap=overlap, flips=flips)
     dataset = _hints(hints, loaded.config, channel_axis) if hints else None
     open_out(out, loaded, found, hints=dataset, resume=resume, overwrite=overwrite)
-    wanted = Wanted(probabilities, instances, overwrite, channel_axis, dataset)
+    wanted = Wanted(probabilities, instances, split, overwrite, channel_axis, dataset)
     outcome = run_with_progress(predict_images(predictor, found, out, wanted))
     _tell(outcome, out)
     if outcome.failed:
