@@ -85,13 +85,8 @@ def test_what_fills_too_little_is_reset(dims):
     assert reset(little, {}, filled(one)).fill == 1  # half, where nothing was learned
 
 
-def test_the_least_fill_is_learned_for_thin_objects_only(dims):
-    def line(class_id, share):
-        mask = np.zeros((10,) * dims, bool)
-        mask[: int(10 * share)] = True
-        return segment(box(dims, class_id=class_id), mask)
-
-    least = least_fills([line(1, 0.9), line(1, 0.8), line(2, 0.2), line(2, 0.2), line(2, 0.3)])
+def test_the_least_fill_is_learned_for_thin_objects_only():
+    least = least_fills({1: [0.9, 0.8], 2: [0.2, 0.2, 0.3]})
     assert least == {1: 0.5, 2: pytest.approx(0.6 * 0.2)}
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 
@@ -12,6 +13,7 @@ from tiny import SIZE, decode, files_in, small_plans, write_any, wsseg_
 
 import wsseg.refine
 import wsseg.rounds
+from wsseg.boxes import segment, shape_of
 from wsseg.images import read_labels
 
 
@@ -126,6 +128,50 @@ class TestResults:
         assert (labels.target[2] == 0).all()
         assert (labels.target[-1] == 1).all()
         assert labels.target[3:9, 2].any()
+
+
+class TestRules:
+    def decisions(self, out):
+        return [
+            (row["round"], row["annotation"], row["decision"])
+            for row in csv.DictReader((out / "decisions.csv").read_text().splitlines())
+        ]
+
+    def first_masks(self, monkeypatch, shares):
+        """Let the first labels fill these shares of the boxes of each image, and the network say nothing."""
+
+        def first(view, *given, **options):
+            segments = []
+            for box, share in zip(view.boxes, shares, strict=True):
+                mask = np.zeros(np.subtract(box.stop, box.start), bool)
+                mask.ravel()[: round(share * mask.size)] = True
+                segments.append(segment(box, mask))
+            return segments, [one.mask.astype(np.float32) for one in segments]
+
+        monkeypatch.setattr(wsseg.rounds, "first_segments", first)
+
+    def test_what_fills_too_little_is_reset_and_told(self, tmp_path, boxed, monkeypatch):
+        self.first_masks(monkeypatch, (0.9, 0.3))
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", "box", "--rounds", 0)
+        assert [d for _, _, d in self.decisions(tmp_path / "out")] == ["first", "reset"] * 2
+        found = masks_of(tmp_path / "out")
+        # 0.6 of the median 0.6 over all images, but for rounding to whole voxels
+        assert re.fullmatch(r"fills 3\d% of its box, less than 3\d%: filled", found[2]["reason"])
+        assert decode(found[2]["segmentation"]).sum() == found[2]["area"]
+
+    def test_thin_objects_are_no_failures(self, tmp_path, boxed, monkeypatch):
+        self.first_masks(monkeypatch, (0.25, 0.3))
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", "box", "--rounds", 0)
+        assert {d for _, _, d in self.decisions(tmp_path / "out")} == {"first"}
+
+    def test_an_empty_box_goes_back_to_what_the_method_says(self, tmp_path, boxed, monkeypatch):
+        monkeypatch.setattr(
+            wsseg.rounds, "fit_image", lambda view, *_, **__: [np.zeros(shape_of(b)) for b in view.boxes]
+        )
+        for method, decision in (("box", "reset"), ("box-inner", "reset"), ("auto", "reset")):
+            out = tmp_path / method
+            wsseg_("refine", boxed, "--out", out, "--method", method, "--rounds", 1, "--steps", 2)
+            assert {d for r, _, d in self.decisions(out) if r == "1"} == {decision}
 
 
 class TestOddities:

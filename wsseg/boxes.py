@@ -93,14 +93,14 @@ def agreed(segments: Sequence[Segment]) -> Segment:
     return Segment(segments[0].box, every, known & (every | ~masks.max(0)))
 
 
-def least_fills(segments: Sequence[Segment]) -> dict[int, float]:
+def least_fills(fills: Mapping[int, Sequence[float]]) -> dict[int, float]:
     """How little of a box an object of each class may fill before it is taken for a failure.
 
     Half of the box (section 3.1), or less for a class whose objects typically fill little: thin or branched.
+
+    Args:
+        fills: Class id to the shares (0 to 1) that masks of it fill.
     """
-    fills: dict[int, list[float]] = {}
-    for one in segments:
-        fills.setdefault(one.box.class_id, []).append(one.fill)
     return {k: min(LEAST_FILL, THIN * float(np.median(values))) for k, values in fills.items()}
 
 

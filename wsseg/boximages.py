@@ -70,9 +70,10 @@ class BoxImage:
             place = place_of(crowd)
             labels.weight[place][labels.target[place] == 0] = 0
         painted = weak_labels(self.hints, spacing=self.image.spacing)
+        labels.weight[painted.known] = 0  # and stays so for a class without boxes, which has no output
         for k, output in {0: 0, **outputs}.items():
-            labels.target[painted.known & (painted.target == k)] = output
-        labels.weight[painted.known] = 1
+            place = painted.known & (painted.target == k)
+            labels.target[place], labels.weight[place] = output, 1
         return Sample(self.image, labels, self.statistics, self.stem)
 
 
@@ -104,7 +105,7 @@ class BoxImages:
     @property
     def classes(self) -> Mapping[int, str]:
         """Class id to name, of the classes that have a box."""
-        used = {box.class_id for boxes in self.dataset.boxes.values() for box in boxes}
+        used = {box.class_id for item in self.items for box in self.boxes(item)}
         return {k: name for k, name in sorted(self.dataset.classes.items()) if k in used}
 
     @property

@@ -7,13 +7,13 @@ finished lies in a working folder, so that a run that was killed goes on from th
 import hashlib
 import json
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from wsseg.boxes import CORE, Segment, least_fills, place_of, reset, settle
+from wsseg.boxes import CORE, LEAST_FILL, Segment, least_fills, place_of, reset, settle
 from wsseg.boxfit import Solver
 from wsseg.boximages import BoxImage, BoxImages
 from wsseg.boxstore import Verdict, load_round, save_round
@@ -87,6 +87,8 @@ class Rounds:
         return self.room / f"round-{number}" / "boxes" / f"{item.stem}.npz"
 
     def _first(self) -> Generator[Step, None, None]:
+        """Labels before any training; then, with all of them known, rule 2."""
+        total = len(self.images.items)
         for index, item in enumerate(self.images.items, 1):
             path = self._path(0, item)
             if not path.is_file():
@@ -98,9 +100,27 @@ class Rounds:
                     seed=_seed(self.config.train.seed, item.stem),
                     solver=self.config.solver,
                 )
-                segments, verdicts = self._rules(segments, None, found, "first")
-                save_round(path, segments, verdicts)
-            yield Step("first labels", index, len(self.images.items), info={"file": item.image.name})
+                save_round(path, segments, [_verdict(one, p) for one, p in zip(segments, found, strict=True)])
+            yield Step("first labels", index, total, info={"file": item.image.name})
+        least = self._least(0)
+        for index, item in enumerate(self.images.items, 1):
+            before, told = self.load(0, item)
+            segments, verdicts = self._rules(before, told, least)
+            if verdicts != told:
+                save_round(self._path(0, item), segments, verdicts)
+            yield Step("first rules", index, total)
+
+    def _least(self, number: int) -> dict[int, float]:
+        """How little an object of each class may fill, learned from the masks of a round before its rules.
+
+        What is partly unknown tells nothing of that; then it is half of the box.
+        """
+        fills: dict[int, list[float]] = {}
+        for item in self.images.items:
+            for one, verdict in zip(*self.load(number, item), strict=True):
+                if one.known.all() or verdict.decision == "reset":
+                    fills.setdefault(one.box.class_id, []).append(verdict.fill)
+        return least_fills(fills)
 
     def _train(self, number: int) -> Generator[Step, None, Model]:
         """Train on the labels of the round before, pool by pool of images."""
@@ -166,12 +186,15 @@ class Rounds:
     def _label(self, number: int, model: Model) -> Generator[Step, None, None]:
         """Predict every image and make the labels of this round from it."""
         predictor = Predictor(model, device=self.config.train.device)
+        least = self._least(number - 1)
         for index, item in enumerate(self.images.items, 1):
             if not self._path(number, item).is_file():
-                yield from self._label_one(number, predictor, item)
+                yield from self._label_one(number, predictor, item, least)
             yield Step(f"labels {number}", index, len(self.images.items), info={"file": item.image.name})
 
-    def _label_one(self, number: int, predictor: Predictor, item: Item) -> Generator[Step, None, None]:
+    def _label_one(
+        self, number: int, predictor: Predictor, item: Item, least: Mapping[int, float]
+    ) -> Generator[Step, None, None]:
         opened = self.images.open(item)
         before, _ = self.load(number - 1, item)
         found: list[np.ndarray] = []
@@ -185,36 +208,37 @@ class Rounds:
                 config = replace(between, solver=self.config.solver)
                 found = fit_image(opened.view, config, evidence=evidence)
         segments = settle(found, opened.boxes)
-        segments, verdicts = self._rules(segments, before, found, "kept")
-        save_round(self._path(number, item), segments, verdicts)
+        told = [_verdict(*three) for three in zip(segments, found, before, strict=True)]
+        save_round(self._path(number, item), *self._rules(segments, told, least))
 
     def _rules(
-        self,
-        segments: Sequence[Segment],
-        before: Sequence[Segment] | None,
-        found: Sequence[np.ndarray],
-        decision: str,
+        self, segments: Sequence[Segment], told: Sequence[Verdict], least: Mapping[int, float]
     ) -> tuple[list[Segment], list[Verdict]]:
-        """Rule 2 for each box of an image, and what is told about it."""
-        # The least fill is learned from what the rounds before believed, else from these masks themselves.
-        least = least_fills(before or segments)
+        """Rule 2 for each box of an image: what fills too little is reset. Doing it twice changes nothing."""
         results, verdicts = [], []
-        for index, (one, probability) in enumerate(zip(segments, found, strict=True)):
+        for one, verdict in zip(segments, told, strict=True):
             fallback = fallback_of(self.config.recipe, one.box)
-            partial = not one.known.all()
-            result = one if partial or fallback is None else reset(one, least, fallback)
-            why, done = "", decision
-            if result is not one:
-                need = least.get(one.box.class_id, 0)
-                why = f"fills {one.fill:.0%} of its box, less than {need:.0%}: {self.config.recipe.fallback}"
-                done = "reset"
-            elif not one.mask.any() and not partial:
-                done, why = "empty", "the network finds nothing in it"
-            change = 0.0 if before is None else 1 - _overlap(result.mask, before[index].mask)
-            sure = certainty(one.box, probability, one)
-            verdicts.append(Verdict(one.box.id, done, why, one.fill, sure, change))
-            results.append(result)
+            if fallback is not None and one.known.all() and verdict.decision != "reset":
+                result = reset(one, least, fallback)
+                if result is not one:
+                    need = least.get(one.box.class_id, LEAST_FILL)
+                    kind = self.config.recipe.fallback
+                    why = f"fills {one.fill:.0%} of its box, less than {need:.0%}: {kind}"
+                    verdict = replace(verdict, decision="reset", why=why)
+                one = result
+            results.append(one)
+            verdicts.append(verdict)
         return results, verdicts
+
+
+def _verdict(one: Segment, probability: np.ndarray, before: Segment | None = None) -> Verdict:
+    """What is told about a box before the rules."""
+    decision, why, change = "first" if before is None else "kept", "", 0.0
+    if not one.mask.any() and one.known.all():
+        decision, why = "empty", "nothing is found in it"
+    if before is not None:
+        change = 1 - _overlap(one.mask, before.mask)
+    return Verdict(one.box.id, decision, why, one.fill, certainty(one.box, probability, one), change)
 
 
 def _quietly(predictor: Predictor, opened: BoxImage) -> Generator[Step, None, np.ndarray]:
