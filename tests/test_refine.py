@@ -280,7 +280,7 @@ class TestResume:
     def test_a_killed_run_goes_on_to_the_same_result(self, tmp_path, boxed, where, monkeypatch):
         monkeypatch.setattr(wsseg.rounds, "CHECKPOINT_STEPS", 2)
         monkeypatch.setattr(wsseg.rounds, "POOL", 1)  # every image a pool of its own
-        arguments = ["refine", boxed, "--steps", 6, "--rounds", 2, "--out"]
+        arguments = ["refine", boxed, "--method", "box", "--steps", 6, "--rounds", 2, "--out"]
         wsseg_(*arguments, tmp_path / "whole")
 
         real = wsseg.refine.refine_steps
