@@ -164,14 +164,30 @@ class TestRules:
         wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", "box", "--rounds", 0)
         assert {d for _, _, d in self.decisions(tmp_path / "out")} == {"first"}
 
+    @pytest.mark.parametrize(("said", "taken"), [(0.6, False), (0.99, True)])
+    def test_auto_takes_only_what_is_surer(self, tmp_path, boxed, monkeypatch, said, taken):
+        self.first_masks(monkeypatch, (0.6, 0.7))
+        monkeypatch.setattr(
+            wsseg.rounds,
+            "fit_image",
+            lambda view, *_, **__: [np.full(shape_of(box), said, np.float32) for box in view.boxes],
+        )
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--rounds", 1, "--steps", 2)
+        log = list(csv.DictReader((tmp_path / "out" / "decisions.csv").read_text().splitlines()))
+        fills = {(row["round"], row["annotation"]): float(row["fill"]) for row in log}
+        words = {row["why"] for row in log if row["round"] == "1"}
+        for number in "1234":
+            assert fills["1", number] == pytest.approx(1.0 if taken else fills["0", number])
+        assert words == ({""} if taken else {"surer than what the network says"})
+
     def test_an_empty_box_goes_back_to_what_the_method_says(self, tmp_path, boxed, monkeypatch):
         monkeypatch.setattr(
             wsseg.rounds, "fit_image", lambda view, *_, **__: [np.zeros(shape_of(b)) for b in view.boxes]
         )
-        for method, decision in (("box", "reset"), ("box-inner", "reset"), ("auto", "reset")):
+        for method in ("box", "box-inner", "ellipse"):
             out = tmp_path / method
             wsseg_("refine", boxed, "--out", out, "--method", method, "--rounds", 1, "--steps", 2)
-            assert {d for r, _, d in self.decisions(out) if r == "1"} == {decision}
+            assert {d for r, _, d in self.decisions(out) if r == "1"} == {"reset"}
 
 
 class TestOddities:

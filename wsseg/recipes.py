@@ -33,7 +33,7 @@ JITTER = 0.05  # of a side: how far GrabCut+^i moves each face of a box
 ALONE = FitConfig()  # without a network
 ELLIPSE = FitConfig(shape=8.0, colour=0.0)  # the ellipse, sharpened along edges
 NETWORK = FitConfig(shape=0.0, colour=0.0)  # a network's word, sharpened along edges
-TOGETHER = FitConfig(network=0.3)  # a network's word, colours and ellipse
+TOGETHER = FitConfig(network=0.6)  # a network's word, colours and ellipse
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Recipe:
         between: What makes a network's word into labels; None = its word as it is.
         fallback: What a box is reset to that is filled too little.
         rounds: Of training, by default.
+        surer: Whether a mask is replaced only by a more certain one, so that rounds do not wear it down.
     """
 
     about: str
@@ -53,6 +54,7 @@ class Recipe:
     between: FitConfig | None = field(default=NETWORK)
     fallback: Literal["filled", "unknown", "ellipse", "none"] = "filled"
     rounds: int = 3
+    surer: bool = False
 
 
 METHODS: Mapping[str, Recipe] = {
@@ -62,6 +64,7 @@ METHODS: Mapping[str, Recipe] = {
         TOGETHER,
         "ellipse",
         rounds=2,
+        surer=True,
     ),
     "box": Recipe("filled boxes, three rules between rounds (Box)", "filled"),
     "box-inner": Recipe("the middle of each box, the rest unknown (Box^i)", "core", fallback="unknown"),

@@ -13,7 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from wsseg.boxes import CORE, LEAST_FILL, Segment, least_fills, place_of, reset, settle
+from wsseg.boxes import (
+    CORE,
+    LEAST_FILL,
+    THRESHOLD,
+    Segment,
+    least_fills,
+    place_of,
+    reset,
+    segment,
+    settle,
+)
 from wsseg.boxfit import Solver
 from wsseg.boximages import BoxImage, BoxImages
 from wsseg.boxstore import Verdict, load_round, save_round
@@ -196,7 +206,7 @@ class Rounds:
         self, number: int, predictor: Predictor, item: Item, least: Mapping[int, float]
     ) -> Generator[Step, None, None]:
         opened = self.images.open(item)
-        before, _ = self.load(number - 1, item)
+        before, earlier = self.load(number - 1, item)
         found: list[np.ndarray] = []
         if before:
             said = yield from _quietly(predictor, opened)
@@ -207,8 +217,16 @@ class Rounds:
             else:
                 config = replace(between, solver=self.config.solver)
                 found = fit_image(opened.view, config, evidence=evidence)
+        stays = [
+            self.config.recipe.surer and _surer(v, p, one)
+            for v, p, one in zip(earlier, found, before, strict=True)
+        ]
+        found = [
+            one.mask * np.float32(1) if stay else p for stay, p, one in zip(stays, found, before, strict=True)
+        ]
         segments = settle(found, opened.boxes)
         told = [_verdict(*three) for three in zip(segments, found, before, strict=True)]
+        told = [_staying(v) if stay else new for stay, v, new in zip(stays, earlier, told, strict=True)]
         save_round(self._path(number, item), *self._rules(segments, told, least))
 
     def _rules(
@@ -239,6 +257,19 @@ def _verdict(one: Segment, probability: np.ndarray, before: Segment | None = Non
     if before is not None:
         change = 1 - _overlap(one.mask, before.mask)
     return Verdict(one.box.id, decision, why, one.fill, certainty(one.box, probability, one), change)
+
+
+def _surer(earlier: Verdict, probability: np.ndarray, before: Segment) -> bool:
+    """Whether the mask of the round before is at least as certain as what is said now."""
+    now = segment(before.box, probability > THRESHOLD)
+    return bool(before.known.all()) and earlier.certainty >= certainty(before.box, probability, now)
+
+
+def _staying(earlier: Verdict) -> Verdict:
+    """What is told about a box whose mask stays."""
+    if earlier.decision == "reset":
+        return replace(earlier, change=0.0)
+    return replace(earlier, decision="kept", why="surer than what the network says", change=0.0)
 
 
 def _quietly(predictor: Predictor, opened: BoxImage) -> Generator[Step, None, np.ndarray]:
