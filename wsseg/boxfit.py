@@ -5,8 +5,9 @@ Differs in: mean field for the max-flow, all boxes in one batch, 2D and 3D, any 
 where in its box an object is likely; what lies in another box does not count as surroundings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wsseg.appearance import mixture_log_likelihood
-from wsseg.crf import Kernel, dense_mean_field, mean_field
+from wsseg.crf import Kernel, LocalField, dense_mean_field
 from wsseg.crops import SIDES, Crops, radius
 
 Solver = Literal["local", "dense"]
@@ -46,53 +47,46 @@ class FitConfig:
     solver: Solver = "local"
 
 
-def fit_boxes(
-    crops: Crops,
-    config: FitConfig = FitConfig(),
-    *,
-    evidence: Tensor | None = None,
-    shape: Tensor | None = None,
-) -> Tensor:
+def fit_boxes(crops: Crops, config: FitConfig = FitConfig(), *, evidence: Tensor | None = None) -> Tensor:
     """The probability of the object in and around each box.
 
     Args:
         crops: N boxes.
         config: Weights of the terms.
         evidence: (N, *G) scores of a network, log p/(1 − p), or None.
-        shape: (N, *G) or (*G) scores of where in a box the object is, instead of the soft ellipse.
 
     Returns:
         float32 (N, *G), 0 outside of the box.
     """
-    dims = crops.guide.ndim - 2
-    if shape is None:
-        shape = soft_ellipse(crops.side, dims, config.shape)
-    known = shape.expand(len(crops.boxes), *shape.shape[-dims:])
-    known = known - config.shape * crops.rivals
+    known = soft_ellipse(crops.side, crops.guide.ndim - 2, config.shape) - config.shape * crops.rivals
     if evidence is not None:
         known = known + config.network * evidence
     never = torch.full((), NEVER)
     probability = torch.where(crops.inside, known, never).sigmoid()
+    solve = _field_of(crops, config)
     for _ in range(config.turns if config.colour else 1):
         score = known
         if config.colour:
             score = known + config.colour * colour_score(crops, probability)
         score = torch.where(crops.inside, score, never)
-        probability = _sharpened(crops, score, config)
+        probability = solve(torch.stack([torch.zeros_like(score), score], 1))[:, 1]
     return probability * crops.inside
 
 
-def _sharpened(crops: Crops, score: Tensor, config: FitConfig) -> Tensor:
-    """(N, *G): the probability of the object after the pairwise terms."""
+def _field_of(crops: Crops, config: FitConfig) -> Callable[[Tensor], Tensor]:
+    """What turns (N, 2, *G) scores into probabilities by the pairwise terms."""
     kernels = kernels_of(crops.side, crops.guide.ndim - 2, config)
-    both = torch.stack([torch.zeros_like(score), score], 1)
     if config.solver == "local":
-        return mean_field(both, crops.guide, kernels, iterations=config.iterations, valid=crops.valid)[:, 1]
-    found = [
-        dense_mean_field(one.numpy(), guide.numpy(), kernels, iterations=config.iterations)[1]
-        for one, guide in zip(both, crops.guide, strict=True)
-    ]
-    return torch.from_numpy(np.stack(found))
+        return partial(
+            LocalField(crops.guide, kernels, valid=crops.valid).solve, iterations=config.iterations
+        )
+
+    def dense(scores: Tensor) -> Tensor:
+        pairs = zip(scores.numpy(), crops.guide.numpy(), strict=True)
+        found = [dense_mean_field(one, guide, kernels, iterations=config.iterations) for one, guide in pairs]
+        return torch.from_numpy(np.stack(found))
+
+    return dense
 
 
 def soft_ellipse(side: int, dims: int, height: float) -> Tensor:

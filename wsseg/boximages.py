@@ -82,6 +82,12 @@ class BoxImages:
 
     An image that is listed without a box holds no object; one that is not listed is left out.
 
+    Attributes:
+        items: The images.
+        classes: Class id to name, of the classes that have a box in one of them.
+        unlisted: Stems of images that boxes.json does not list.
+        bad: Stem to what is wrong, of images that can't be read.
+
     Args:
         dataset: Opened with `lenient=True`, or strict.
         normalisation: Recipe for intensities.
@@ -98,15 +104,15 @@ class BoxImages:
             why = f"; the first of {count}: {next(iter(dataset.coco.refused.values()))}" if count else ""
             raise InputError(f"{dataset.folder / 'boxes.json'}: has no box that can be used{why}.")
         self.dataset, self.coco, self.normalisation = dataset, dataset.coco, normalisation
-        self.items = [item for item in dataset.items if item.stem in dataset.coco.listed]
+        self._keep([item for item in dataset.items if item.stem in dataset.coco.listed])
         self.unlisted = [item.stem for item in dataset.items if item.stem not in dataset.coco.listed]
         self.bad: dict[str, str] = {}
 
-    @property
-    def classes(self) -> Mapping[int, str]:
-        """Class id to name, of the classes that have a box."""
-        used = {box.class_id for item in self.items for box in self.boxes(item)}
-        return {k: name for k, name in sorted(self.dataset.classes.items()) if k in used}
+    def _keep(self, items: list[Item]) -> None:
+        """Go on with these images, and with the classes that have a box in one of them."""
+        self.items = items
+        used = {box.class_id for item in items for box in self.boxes(item)}
+        self.classes = {k: name for k, name in sorted(self.dataset.classes.items()) if k in used}
 
     @property
     def unused(self) -> list[str]:
@@ -151,4 +157,4 @@ class BoxImages:
         if not any(self.boxes(item) for item in good):
             first = next(iter(self.bad.values()))
             raise InputError(f"{self.dataset.folder}: no image with boxes can be read; the first: {first}")
-        self.items = good
+        self._keep(good)

@@ -62,12 +62,22 @@ def mean_field(
     Returns:
         (N, K, *S) probabilities; gradients flow to `scores`.
     """
-    windows = [_Window(guide, kernel, valid) for kernel in kernels]
-    probabilities = scores.softmax(1)
-    for _ in range(iterations):
-        pull = sum(window.weight * window.average(probabilities) for window in windows)
-        probabilities = (scores + pull).softmax(1)
-    return probabilities
+    return LocalField(guide, kernels, valid=valid).solve(scores, iterations=iterations)
+
+
+class LocalField:
+    """The field of a guide, for scores that change while the guide does not; arguments as of `mean_field`."""
+
+    def __init__(self, guide: Tensor, kernels: Sequence[Kernel], *, valid: Tensor | None = None) -> None:
+        self._windows = [_Window(guide, kernel, valid) for kernel in kernels]
+
+    def solve(self, scores: Tensor, *, iterations: int = 5) -> Tensor:
+        """(N, K, *S) scores -> probabilities."""
+        probabilities = scores.softmax(1)
+        for _ in range(iterations):
+            pull = sum(window.weight * window.average(probabilities) for window in self._windows)
+            probabilities = (scores + pull).softmax(1)
+        return probabilities
 
 
 class _Window:

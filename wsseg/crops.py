@@ -6,6 +6,7 @@ a kernel) is then the same for all, and cost follows the number of boxes, not th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class Crops:
     others: Tensor
     rivals: Tensor
 
-    @property
+    @cached_property
     def inside(self) -> Tensor:
         """bool (*G): the cells of the box itself."""
         return radius(self.side, self.guide.ndim - 2, power=np.inf) < 1
@@ -73,7 +74,8 @@ def cut_boxes(image: np.ndarray, boxes: Sequence[Box], side: int, neighbours: Se
     guides = torch.stack([resample(image, box, side) for box in boxes])
     places = [[_places(box, axis, side) for axis in range(len(shape))] for box in boxes]
     valid = [_all_axes([(at > -1) & (at < n) for at, n in zip(p, shape, strict=True)]) for p in places]
-    rivals = [_rivals(box, p, neighbours) for box, p in zip(boxes, places, strict=True)]
+    near = _near(places, neighbours)
+    rivals = [_rivals(*three) for three in zip(boxes, places, near, strict=True)]
     nearness = _stack([near for _, near in rivals])
     others = _stack([covered for covered, _ in rivals])
     return Crops(tuple(boxes), side, _standardised(guides), _stack(valid), others, nearness)
@@ -123,6 +125,20 @@ def _along(values: Tensor, axis: int, weights: Tensor) -> Tensor:
 
 def _all_axes(lines: Sequence[np.ndarray]) -> np.ndarray:
     return np.logical_and.reduce(np.meshgrid(*lines, indexing="ij"))
+
+
+def _near(places: Sequence[Sequence[np.ndarray]], neighbours: Sequence[Box]) -> list[list[Box]]:
+    """For each crop the boxes that may reach into it; an image may hold thousands."""
+    if not neighbours:
+        return [[] for _ in places]
+    starts = np.array([box.start for box in neighbours])
+    stops = np.array([box.stop for box in neighbours])
+    result = []
+    for axes in places:
+        low, high = np.transpose([at[[0, -1]] for at in axes])
+        reach = ((starts < high + 1) & (stops > low)).all(1)
+        result.append([neighbours[int(i)] for i in np.flatnonzero(reach)])
+    return result
 
 
 def _rivals(
