@@ -28,7 +28,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import random_walker
 
 from benchmarks.common import keep, options, pack, table, wsseg
-from wsseg.boxes import Segment, core, ellipse, filled, place_of, reset, segment, shape_of
+from wsseg.boxes import Segment, around, core, ellipse, filled, place_of, reset, segment, shape_of
 from wsseg.boximages import BoxImages
 from wsseg.budget import steps_for
 from wsseg.crf import Kernel, dense_mean_field
@@ -80,23 +80,17 @@ def hippocampus(step: int, jitter: float, seed: int) -> Iterator[Task]:
         yield Task(path.name.split(".")[0], "hippocampus", read_image(path), hints.boxes, truth)
 
 
-def around(task: Task, box: Box) -> tuple[np.ndarray, tuple[slice, ...]]:
+def crop_of(task: Task, box: Box) -> tuple[np.ndarray, tuple[slice, ...]]:
     """A box with some surroundings as uint8 (*S, 3) by percentiles, and where in it the box is."""
-    low, high = [], []
-    for a, b, n in zip(box.start, box.stop, task.image.shape, strict=True):
-        margin = max(2, round(MARGIN * (b - a)))
-        low.append(max(0, a - margin))
-        high.append(min(n, b + margin))
-    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    window, inside = around(box, task.image.shape, MARGIN, least=2)
     values = np.moveaxis(np.asarray(task.image.data[(slice(None), *window)], np.float32), 0, -1)
     dark, bright = np.percentile(values, [1, 99])
     grey = np.clip(255 * (values - dark) / max(bright - dark, 1e-6), 0, 255).astype(np.uint8)
-    inside = tuple(slice(a - c, b - c) for a, b, c in zip(box.start, box.stop, low, strict=True))
     return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:-1], 3))), inside
 
 
 def otsu(task: Task, box: Box) -> Segment:
-    crop, inside = around(task, box)
+    crop, inside = crop_of(task, box)
     grey = crop.mean(-1)
     above = grey > threshold_otsu(grey) if grey.min() < grey.max() else np.ones(grey.shape, bool)
     ring = np.ones(grey.shape, bool)
@@ -106,7 +100,7 @@ def otsu(task: Task, box: Box) -> Segment:
 
 
 def grabcut(task: Task, box: Box, *, seeded: bool = False) -> Segment:
-    crop, inside = around(task, box)
+    crop, inside = crop_of(task, box)
     marks = np.full(crop.shape[:2], cv2.GC_BGD, np.uint8)
     marks[inside] = cv2.GC_PR_FGD
     if seeded:
@@ -120,7 +114,7 @@ def grabcut(task: Task, box: Box, *, seeded: bool = False) -> Segment:
 
 
 def walker(task: Task, box: Box) -> Segment:
-    crop, inside = around(task, box)
+    crop, inside = crop_of(task, box)
     seeds = np.full(crop.shape[:-1], 2)
     seeds[inside] = np.where(core(box).mask, 1, 0)
     if not (seeds == 2).any() or not (seeds == 0).any():
@@ -130,7 +124,7 @@ def walker(task: Task, box: Box) -> Segment:
 
 
 def crf(task: Task, box: Box) -> Segment:
-    crop, inside = around(task, box)
+    crop, inside = crop_of(task, box)
     guide = np.moveaxis(crop.astype(np.float32), -1, 0)
     chance = np.full(guide.shape[1:], 0.01, np.float32)
     chance[inside] = np.where(ellipse(box).mask, 0.7, 0.3)

@@ -105,7 +105,9 @@ def decode(code: dict) -> np.ndarray:
     """The mask, bool (*S), of a run-length code: pycocotools' in 2D, written out in 3D."""
     if isinstance(code["counts"], str):
         with warnings.catch_warnings():  # pycocotools has not learnt NumPy 2's `copy` yet
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings(
+                "ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning
+            )
             return decode_coco({**code, "counts": code["counts"].encode("ascii")}).astype(bool)
     runs = np.asarray(code["counts"])
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(code["size"], order="F")

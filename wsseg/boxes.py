@@ -6,7 +6,7 @@ classes whose objects are thin; boxes of different classes may share voxels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,44 @@ def place_of(box: Box) -> tuple[slice, ...]:
     return tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
 
 
-def segment(box: Box, mask: np.ndarray, known: np.ndarray | None = None) -> Segment:
-    """A mask (box's shape) of which all is known, or what `known` says."""
-    return Segment(box, mask, np.ones_like(mask, bool) if known is None else known)
+def shared(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The voxels that two boxes share, as places in an array of each."""
+    low, high = np.maximum(one.start, other.start), np.minimum(one.stop, other.stop)
+    here, there = (
+        tuple(slice(a, b) for a, b in zip(low - box.start, high - box.start, strict=True))
+        for box in (one, other)
+    )
+    return here, there
+
+
+def around(
+    box: Box, shape: Sequence[int], share: float, *, least: int = 1
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """A box with surroundings of a share of its sides (`least` voxels or more), clipped to the image.
+
+    Returns:
+        Where that is in the image, and where the box is in that.
+    """
+    margin = [max(least, round(share * n)) for n in shape_of(box)]
+    low = [max(0, a - m) for a, m in zip(box.start, margin, strict=True)]
+    high = [min(n, b + m) for b, m, n in zip(box.stop, margin, shape, strict=True)]
+    inside = (slice(a - c, b - c) for a, b, c in zip(box.start, box.stop, low, strict=True))
+    return tuple(slice(a, b) for a, b in zip(low, high, strict=True)), tuple(inside)
+
+
+def moved(box: Box, shape: Sequence[int], share: float, rng: np.random.Generator) -> Box:
+    """The box with each face off by up to a share of its side, as a hand draws it; within the image."""
+    start, stop = [], []
+    for a, b, n in zip(box.start, box.stop, shape, strict=True):
+        off = np.rint(rng.uniform(-share, share, 2) * (b - a)).astype(int)
+        start.append(int(np.clip(a + off[0], 0, n - 1)))
+        stop.append(int(np.clip(b + off[1], start[-1] + 1, n)))
+    return replace(box, start=tuple(start), stop=tuple(stop))
+
+
+def segment(box: Box, mask: np.ndarray) -> Segment:
+    """A mask (box's shape) of which all is known."""
+    return Segment(box, mask, np.ones_like(mask, bool))
 
 
 def filled(box: Box) -> Segment:
@@ -62,13 +97,12 @@ def filled(box: Box) -> Segment:
 
 def unknown(box: Box) -> Segment:
     """Nothing in the box is known: what a reset restores where an ignore ring is used."""
-    return segment(box, np.zeros(shape_of(box), bool), np.zeros(shape_of(box), bool))
+    return Segment(box, np.zeros(shape_of(box), bool), np.zeros(shape_of(box), bool))
 
 
 def ellipse(box: Box) -> Segment:
     """The inscribed ellipse (ellipsoid) is the object."""
-    inside = _distance(box, 2) <= 1
-    return Segment(box, inside, np.ones_like(inside))
+    return segment(box, _distance(box, 2) <= 1)
 
 
 def core(box: Box, share: float = CORE) -> Segment:
@@ -83,7 +117,7 @@ def voted(box: Box, votes: np.ndarray, *, object_: float = 0.7, rest: float = 0.
     GrabCut+^i, section 3.2. `votes`: (runs, *box's shape), bool.
     """
     share = votes.mean(0)
-    return segment(box, share >= object_, (share >= object_) | (share <= rest))
+    return Segment(box, share >= object_, (share >= object_) | (share <= rest))
 
 
 def agreed(segments: Sequence[Segment]) -> Segment:
@@ -126,7 +160,7 @@ def settle(
     for i, j in _overlapping(boxes):
         if boxes[i].class_id != boxes[j].class_id:
             continue
-        here, there = _shared(boxes[i], boxes[j])
+        here, there = shared(boxes[i], boxes[j])
         mine, yours = probabilities[i][here], probabilities[j][there]
         first = (mine > yours) | ((mine == yours) & (_volume(boxes[i]) <= _volume(boxes[j])))
         both = masks[i][here] & masks[j][there]
@@ -183,13 +217,3 @@ def _overlapping(boxes: Sequence[Box]) -> list[tuple[int, int]]:
             if all(max(a, c) < min(b, d) for a, b, c, d in spans):
                 pairs.append((i, j))
     return pairs
-
-
-def _shared(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """The voxels that two boxes share, as places in each of them."""
-    low = np.maximum(one.start, other.start)
-    high = np.minimum(one.stop, other.stop)
-    return tuple(
-        tuple(slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True))
-        for box in (one, other)
-    )  # type: ignore[return-value]

@@ -18,7 +18,7 @@ from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
 from wsseg.atomic import write_beside
-from wsseg.boxes import Segment, shape_of
+from wsseg.boxes import Segment, around
 from wsseg.boximages import BoxImage
 from wsseg.boxstore import Verdict
 from wsseg.colours import class_colour
@@ -47,7 +47,7 @@ class Outcome:
         ignored: Annotation id (or "#n") to why it has no mask.
         least: The least certain boxes, least certain first.
         curve: Per round: mean certainty, share of boxes reset, mean change of a mask since the round before.
-        classes: Class name to boxes, mean share of the box filled, and mean certainty.
+        classes: Class name to boxes, mean share of the box filled, mean certainty, and how many were reset.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -66,21 +66,15 @@ def thumbnail(opened: BoxImage, one: Segment, verdict: Verdict, classes: Mapping
         verdict: What was decided.
         classes: Class id to name.
     """
-    box, shape = one.box, opened.image.shape
-    margin = [max(1, round(AROUND * n)) for n in shape_of(box)]
-    low = [max(0, a - m) for a, m in zip(box.start, margin, strict=True)]
-    high = [min(n, b + m) for b, m, n in zip(box.stop, margin, shape, strict=True)]
-    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    box = one.box
+    window, inside = around(box, opened.image.shape, AROUND)
     values = np.asarray(opened.image.data[(slice(None), *window)])
-    mask = np.zeros([b - a for a, b in zip(low, high, strict=True)], bool)
-    inner = tuple(slice(a - c, b - c) for a, b, c in zip(box.start, box.stop, low, strict=True))
-    mask[inner] = one.mask
-    frame = np.zeros_like(mask)
-    frame[inner] = True
+    mask, frame = np.zeros((2, *values.shape[1:]), bool)
+    mask[inside], frame[inside] = one.mask, True
     if mask.ndim == 3:
         axis = int(np.argmax(opened.image.spacing))
         areas = np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1).sum(1)
-        at = int(areas.argmax()) if areas.any() else (box.start[axis] + box.stop[axis]) // 2 - low[axis]
+        at = int(areas.argmax()) if areas.any() else (inside[axis].start + inside[axis].stop) // 2
         values, mask, frame = values.take(at, axis + 1), mask.take(at, axis), frame.take(at, axis)
     picture = _drawn(values, mask, frame, class_colour(box.class_id))
     words = f"{classes[box.class_id]}, certainty {verdict.certainty:.2f}, {verdict.decision}"

@@ -3,8 +3,8 @@
 Khoreva et al. 2017, section 3. A recipe names its parts; the parts are in `wsseg.boxes` and `wsseg.boxfit`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,10 @@ from wsseg.boxes import (
     core,
     ellipse,
     filled,
+    moved,
     settle,
+    shape_of,
+    shared,
     unknown,
     voted,
 )
@@ -41,7 +44,6 @@ class Recipe:
     """One method.
 
     Attributes:
-        about: In a line, for people.
         first: Labels before any training.
         between: What makes a network's word into labels; None = its word as it is.
         fallback: What a box is reset to that is filled too little.
@@ -49,30 +51,22 @@ class Recipe:
         surer: Whether a mask is replaced only by a more certain one, so that rounds do not wear it down.
     """
 
-    about: str
     first: First
-    between: FitConfig | None = field(default=NETWORK)
+    between: FitConfig | None = NETWORK
     fallback: Literal["filled", "unknown", "ellipse", "none"] = "filled"
     rounds: int = 3
     surer: bool = False
 
 
 METHODS: Mapping[str, Recipe] = {
-    "auto": Recipe(
-        "colour models and field, then rounds that hear network, colours and shape",
-        "colour",
-        TOGETHER,
-        "ellipse",
-        rounds=2,
-        surer=True,
-    ),
-    "box": Recipe("filled boxes, three rules between rounds (Box)", "filled"),
-    "box-inner": Recipe("the middle of each box, the rest unknown (Box^i)", "core", fallback="unknown"),
-    "naive": Recipe("filled boxes, no rules (degrades: for comparison)", "filled", None, "none"),
-    "ellipse": Recipe("inscribed ellipses, rules between rounds", "ellipse", fallback="ellipse"),
-    "grabcut": Recipe("colour models and field, one round", "colour", fallback="ellipse", rounds=1),
-    "grabcut-inner": Recipe("votes over moved boxes, unsure voxels unknown (GrabCut+^i)", "votes", rounds=1),
-    "agreement": Recipe("where ellipse, field and colours agree, one round", "agreement", rounds=1),
+    "auto": Recipe("colour", TOGETHER, "ellipse", rounds=2, surer=True),
+    "box": Recipe("filled"),  # Box
+    "box-inner": Recipe("core", fallback="unknown"),  # Box^i
+    "naive": Recipe("filled", None, "none"),  # degrades: for comparison
+    "ellipse": Recipe("ellipse", fallback="ellipse"),
+    "grabcut": Recipe("colour", fallback="ellipse", rounds=1),
+    "grabcut-inner": Recipe("votes", rounds=1),  # GrabCut+^i
+    "agreement": Recipe("agreement", rounds=1),  # for MCG ∩ GrabCut+
 }
 
 
@@ -95,7 +89,7 @@ def fit_image(
         evidence: Class id to a network's scores log p/(1 − p), float32 (*S).
     """
     found: dict[int, np.ndarray] = {}
-    for crops in batches(view, view.boxes):
+    for crops in _batches(view):
         scores = None
         if evidence is not None:
             parts = [resample(evidence[box.class_id][None], box, crops.side)[0] for box in crops.boxes]
@@ -106,15 +100,13 @@ def fit_image(
     return [found[box.id] for box in view.boxes]
 
 
-def batches(view: View, boxes: Sequence[Box]) -> list[Crops]:
-    """Boxes cut out in batches of one grid each."""
-    result = []
-    for side in sorted({side_of(box) for box in boxes}):
-        same = [box for box in boxes if side_of(box) == side]
+def _batches(view: View) -> Iterator[Crops]:
+    """The boxes cut out in batches of one grid each, one batch in memory at a time."""
+    for side in sorted({side_of(box) for box in view.boxes}):
+        same = [box for box in view.boxes if side_of(box) == side]
         size = BATCH[view.values.ndim - 1]
         for start in range(0, len(same), size):
-            result.append(cut_boxes(view.values, same[start : start + size], side, view.boxes))
-    return result
+            yield cut_boxes(view.values, same[start : start + size], side, view.boxes)
 
 
 def first_segments(
@@ -163,32 +155,16 @@ def _votes(view: View, seed: int, solver: Solver) -> tuple[list[Segment], list[n
     shape = view.values.shape[1:]
     votes: list[list[np.ndarray]] = [[] for _ in view.boxes]
     for _ in range(RUNS):
-        moved = [_moved(box, shape, rng) for box in view.boxes]
-        fits = fit_image(View(view.values, moved), replace(ALONE, solver=solver))
-        for index, (box, other, found) in enumerate(zip(view.boxes, moved, fits, strict=True)):
-            votes[index].append(_onto(box, other, found > THRESHOLD))
+        others = [moved(box, shape, JITTER, rng) for box in view.boxes]
+        fits = fit_image(View(view.values, others), replace(ALONE, solver=solver))
+        for index, (box, other, found) in enumerate(zip(view.boxes, others, fits, strict=True)):
+            vote = np.zeros(shape_of(box), bool)
+            here, there = shared(box, other)
+            vote[here] = found[there] > THRESHOLD
+            votes[index].append(vote)
     stacked = [np.stack(of_box) for of_box in votes]
     segments = [voted(box, of_box) for box, of_box in zip(view.boxes, stacked, strict=True)]
     return segments, [of_box.mean(0, dtype=np.float32) for of_box in stacked]
-
-
-def _moved(box: Box, shape: Sequence[int], rng: np.random.Generator) -> Box:
-    start, stop = [], []
-    for a, b, n in zip(box.start, box.stop, shape, strict=True):
-        off = np.rint(rng.uniform(-JITTER, JITTER, 2) * (b - a)).astype(int)
-        start.append(int(np.clip(a + off[0], 0, n - 1)))
-        stop.append(int(np.clip(b + off[1], start[-1] + 1, n)))
-    return Box(tuple(start), tuple(stop), box.class_id, box.id)
-
-
-def _onto(box: Box, other: Box, mask: np.ndarray) -> np.ndarray:
-    """A mask of another box on the voxels of this one; False where the other does not reach."""
-    result = np.zeros([b - a for a, b in zip(box.start, box.stop, strict=True)], bool)
-    low, high = np.maximum(box.start, other.start), np.minimum(box.stop, other.stop)
-    here = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True))
-    there = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, other.start, strict=True))
-    result[here] = mask[there]
-    return result
 
 
 def evidence_of(probabilities: np.ndarray, class_ids: Sequence[int]) -> dict[int, np.ndarray]:

@@ -40,8 +40,6 @@ def open_out(out: Path, settings: Mapping[str, Any], *, resume: bool, overwrite:
     Raises:
         InputError: It holds something else, or a run with other settings.
     """
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other; give one.")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder.")
     record = out / RECORD
@@ -104,7 +102,6 @@ def refine_steps(
         _count(outcome, images, item, segments, verdicts)
         yield Step("write", index, len(images.items), info={"file": item.image.name})
     outcome.ignored = _ignored(images)
-    outcome.curve = _curve(rounds)
     if last:
         _copy(rounds.model_folder(last), out / "model")
     method = {"method": settings["method"], "rounds": last, "seed": settings["seed"]}
@@ -163,23 +160,6 @@ def _ignored(images: BoxImages) -> dict[int | str, str]:
     return why
 
 
-def _curve(rounds: Rounds) -> list[dict[str, float]]:
-    """Per round the mean over boxes of certainty and change, and the share that was reset."""
-    rows = []
-    for number in range(rounds.config.rounds + 1):
-        total, sums, reset = 0, np.zeros(2), 0
-        for item in rounds.images.items:
-            for verdict in rounds.load(number, item)[1]:
-                total += 1
-                sums += verdict.certainty, verdict.change
-                reset += verdict.decision == "reset"
-        certainty, change = sums / max(total, 1)
-        rows.append(
-            {"round": number, "certainty": certainty, "change": change, "reset": reset / max(total, 1)}
-        )
-    return rows
-
-
 def _losses(rounds: Rounds) -> list[float]:
     files = [rounds.model_folder(n) / "history.json" for n in range(1, rounds.config.rounds + 1)]
     return [loss for file in files for loss in read_json(file)["loss"]]
@@ -215,18 +195,25 @@ def _write_masks(
 
 
 def _write_log(rounds: Rounds, outcome: Outcome, path: Path) -> None:
-    """Every decision: a line a round and box, and one for each annotation that was left out."""
+    """Every decision: a line a round and box, and one for each annotation that was left out.
+
+    The outcome's curve is taken on the way: the means over the boxes of a round.
+    """
     names = [name for name in Verdict.__dataclass_fields__ if name != "box"]
     with write_beside(path) as fresh, open(fresh, "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(["round", "image", "annotation", *names])
         for number in range(rounds.config.rounds + 1):
+            sums = np.zeros(4)
             for item in rounds.images.items:
                 for verdict in rounds.load(number, item)[1]:
                     row = asdict(verdict)
                     cells = (row[name] for name in names)
                     shown = (f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells)
                     writer.writerow([number, item.stem, verdict.box, *shown])
+                    sums += 1, verdict.certainty, verdict.change, verdict.decision == "reset"
+            certainty, change, reset = sums[1:] / max(sums[0], 1)
+            outcome.curve.append({"round": number, "certainty": certainty, "change": change, "reset": reset})
         for number_, why in outcome.ignored.items():
             writer.writerow(["", "", number_, "ignored", why, "", "", ""])
         for twin, same in rounds.images.coco.twins.items():

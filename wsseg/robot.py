@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from wsseg.boxes import moved
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.hints import BACKGROUND, Box, Click, Tag
@@ -293,13 +294,8 @@ def _boxes(
 ) -> RobotHints:
     boxes = []
     for index, found in enumerate(objects, 1):
-        faces = []
-        for span, size in zip(found.window, shape, strict=True):
-            off = np.rint(rng.uniform(-jitter, jitter, 2) * (span.stop - span.start)).astype(int)
-            start = min(max(0, span.start + int(off[0])), size - 1)
-            faces.append((start, max(start + 1, min(size, span.stop + int(off[1])))))
-        start, stop = zip(*faces, strict=True)
-        boxes.append(Box(start, stop, found.class_id, index))
+        start, stop = (tuple(getattr(span, face) for span in found.window) for face in ("start", "stop"))
+        boxes.append(moved(Box(start, stop, found.class_id, index), shape, jitter, rng))
     looked = SECONDS["look"] * max(1, len(_ids(objects)))
     return RobotHints(boxes=tuple(boxes), seconds=looked + SECONDS["box"] * len(boxes))
 

@@ -25,7 +25,7 @@ from wsseg.boxes import (
     settle,
 )
 from wsseg.boxfit import Solver
-from wsseg.boximages import BoxImage, BoxImages
+from wsseg.boximages import BoxImages
 from wsseg.boxstore import Verdict, load_round, save_round
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
 from wsseg.encoder import load_encoder
@@ -76,7 +76,6 @@ class Rounds:
     def __init__(self, images: BoxImages, config: RoundsConfig, room: Path) -> None:
         self.images, self.config, self.room = images, config, room
         self.outputs = {k: output for output, k in enumerate(images.classes, 1)}
-        self.losses: list[float] = []
 
     def run(self) -> Generator[Step, None, None]:
         """All rounds; what is there already is not done again."""
@@ -209,13 +208,17 @@ class Rounds:
         before, earlier = self.load(number - 1, item)
         found: list[np.ndarray] = []
         if before:
-            said = yield from _quietly(predictor, opened)
-            evidence = evidence_of(said, predictor.config.class_ids)
+            prediction = yield from predictor.steps(
+                opened.image, keep_probabilities=True, statistics=opened.statistics
+            )
+            said = prediction.probabilities
+            assert said is not None
             between = self.config.recipe.between
             if between is None:
-                found = [_chance(evidence[box.class_id][place_of(box)]) for box in opened.boxes]
+                found = [said[self.outputs[box.class_id]][place_of(box)] for box in opened.boxes]
             else:
                 config = replace(between, solver=self.config.solver)
+                evidence = evidence_of(said, predictor.config.class_ids)
                 found = fit_image(opened.view, config, evidence=evidence)
         stays = [
             self.config.recipe.surer and _surer(v, p, one)
@@ -270,18 +273,6 @@ def _staying(earlier: Verdict) -> Verdict:
     if earlier.decision == "reset":
         return replace(earlier, change=0.0)
     return replace(earlier, decision="kept", why="surer than what the network says", change=0.0)
-
-
-def _quietly(predictor: Predictor, opened: BoxImage) -> Generator[Step, None, np.ndarray]:
-    """Probabilities (K, *S); tile by tile, so that a large image can be stopped on the way."""
-    run = predictor.steps(opened.image, keep_probabilities=True, statistics=opened.statistics)
-    prediction = yield from run
-    assert prediction.probabilities is not None
-    return prediction.probabilities
-
-
-def _chance(score: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-score))
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:

@@ -25,10 +25,8 @@ def fit(
     init: Annotated[
         Path | None, typer.Option(help="Model to start from.", metavar="MODEL", show_default=False)
     ] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    encoder: options.Encoder = None,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     objects: Annotated[
         Literal["auto", "marked", "alike", "off"],
@@ -130,8 +128,7 @@ def _open_out(out: Path, data: Path, *, resume: bool, overwrite: bool) -> bool:
     Raises:
         InputError: `out` holds something that may not be replaced.
     """
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other; give one.")
+    options.exclude(resume=resume, overwrite=overwrite)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder.")
     if not out.is_dir() or not any(out.iterdir()):

@@ -16,6 +16,10 @@ Steps = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run left in --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+Encoder = Annotated[
+    Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
+]
 Unknown = Annotated[
     int | None,
     typer.Option(
@@ -38,6 +42,18 @@ ChannelAxis = Annotated[
 Data = Annotated[
     Path, typer.Argument(help="Dataset folder: images/ and hints.", metavar="DATA", show_default=False)
 ]
+
+
+def exclude(*, resume: bool, overwrite: bool) -> None:
+    """Refuse --resume and --overwrite together.
+
+    Raises:
+        InputError: Both are given.
+    """
+    from wsseg.errors import InputError
+
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other; give one.")
 
 
 def sizes_of(text: str, dims: int, option: str) -> tuple[int, ...]:

@@ -66,8 +66,7 @@ def predict(
     told and the others go on; the exit code is then 2. DIR/uncertainty.csv lists the images, least certain
     first: those are worth the next hints.
     """
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other; give one.")
+    options.exclude(resume=resume, overwrite=overwrite)
     if split and not instances:
         raise InputError("--split cuts what --instances numbers; add --instances.")
     from wsseg.images import list_images

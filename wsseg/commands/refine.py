@@ -43,10 +43,8 @@ def refine(
         Literal["local", "dense"],
         typer.Option(help="Field: local, in torch; or dense, by pydensecrf2 (extra crf)."),
     ] = "local",
-    encoder: Annotated[
-        Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    encoder: options.Encoder = None,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what would be done, what is wrong, and the cost.")
@@ -78,6 +76,7 @@ def refine(
     from wsseg.rounds import Rounds, RoundsConfig
     from wsseg.train import TrainConfig
 
+    options.exclude(resume=resume, overwrite=overwrite)
     if method not in METHODS:
         raise InputError(f"--method {method}: there is no such method; {', '.join(METHODS)} are right.")
     if crf == "dense":
