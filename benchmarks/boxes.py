@@ -43,7 +43,7 @@ from wsseg.rounds import Rounds, RoundsConfig
 from wsseg.train import TrainConfig
 
 MARGIN = 0.4  # of the box, on each side of it: what methods of others see
-TRAINED = ("auto", "box", "box-inner", "naive", "agreement", "grabcut-inner", "full")
+TRAINED = ("auto", "box", "box-inner", "naive", "agreement", "grabcut-inner", "boxinst", "full")
 
 
 @dataclass(frozen=True, eq=False)

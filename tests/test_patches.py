@@ -1,5 +1,7 @@
 """Patches lie where the hints are; tiles and blocks cover an image exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,8 +26,10 @@ def _sample(shape, known, seed=0):
 @pytest.mark.parametrize(("shape", "size"), [((9, 11), (4, 4)), ((9, 6, 7), (4, 8, 4))])
 def test_a_patch_is_the_region_of_the_image(shape, size):
     sample = _sample(shape, [((2,) * len(shape), 1)])
+    maps = np.random.default_rng(1).integers(0, 9, (2, *shape), dtype=np.int32)
+    sample = replace(sample, maps=maps)
     start = [3, -1, 2][: len(shape)]
-    image, target, weight = cut(sample, start, size)
+    image, target, weight, carried = cut(sample, start, size)
     for place in np.ndindex(*size):
         there = tuple(s + p for s, p in zip(start, place, strict=True))
         nearest = tuple(min(max(t, 0), n - 1) for t, n in zip(there, shape, strict=True))
@@ -33,6 +37,9 @@ def test_a_patch_is_the_region_of_the_image(shape, size):
         inside = there == nearest
         assert weight[place] == (sample.labels.weight[there] if inside else 0)
         assert target[place] == (sample.labels.target[there] if inside else 0)
+        assert list(carried[(slice(None), *place)]) == (
+            list(maps[(slice(None), *there)]) if inside else [0, 0]
+        )
 
 
 @pytest.mark.parametrize(("shape", "size"), [((40, 50), (8, 8)), ((20, 24, 22), (8, 8, 8))])
@@ -43,15 +50,23 @@ def test_patches_are_drawn_where_the_hints_are_and_classes_are_drawn_alike(shape
     )
     sample = _sample(shape, [(rare, 1), *[(place, 0) for place in common]])
     sampler = PatchSampler([sample], size, seed=0)
-    _, target, weight = sampler.draw(0, 200)
+    _, target, weight, _ = sampler.draw(0, 200)
     assert weight.reshape(200, -1).any(1).all()  # every patch holds a hint
     with_rare = (target.reshape(200, -1) == 1).any(1).mean()
     assert 0.4 < with_rare < 0.6
 
 
+def test_patches_are_drawn_where_maps_speak_of_an_object_too():
+    sample = _sample((30, 40), [((28, 38), 0)])
+    maps = np.zeros((1, 30, 40), np.int32)
+    maps[0, 4, 5] = 1
+    patches = PatchSampler([replace(sample, maps=maps)], (8, 8), seed=0).draw(0, 100)
+    assert 0.3 < patches.maps.reshape(100, -1).any(1).mean() < 0.7
+
+
 def test_a_small_image_lies_at_varying_places_in_the_patch():
     sample = _sample((5, 30), [((2, 4), 1)])
-    _, _, weight = PatchSampler([sample], (8, 16), seed=0).draw(0, 100)
+    _, _, weight, _ = PatchSampler([sample], (8, 16), seed=0).draw(0, 100)
     assert weight.reshape(100, -1).sum(1).min() == 1  # the hint is never cut off
     assert len(np.unique(np.argwhere(weight)[:, 1])) == 4
     assert len(np.unique(np.argwhere(weight)[:, 2])) > 3

@@ -15,6 +15,7 @@ import wsseg.refine
 import wsseg.rounds
 from wsseg.boxes import segment, shape_of
 from wsseg.images import read_labels
+from wsseg.recipes import METHODS
 
 
 @pytest.fixture
@@ -83,11 +84,24 @@ class TestResults:
         wsseg_("refine", boxed, "--out", tmp_path / "out", "--steps", 3, "--rounds", 1)
         wsseg_("predict", tmp_path / "out" / "model", boxed / "images", "--out", tmp_path / "masks")
 
-    @pytest.mark.parametrize("method", ["box", "box-inner", "naive", "grabcut", "grabcut-inner", "agreement"])
+    @pytest.mark.parametrize("method", [name for name in METHODS if name != "auto"])
     def test_each_method_runs(self, tmp_path, boxed, method, monkeypatch):
         monkeypatch.setattr("wsseg.recipes.RUNS", 2)
         wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", method, "--steps", 2, "--rounds", 1)
         assert len(masks_of(tmp_path / "out")) == 4
+
+    def test_terms_of_the_loss_are_chosen_by_name(self, tmp_path, boxed):
+        arguments = ["refine", boxed, "--steps", 2, "--rounds", 1, "--out"]
+        wsseg_(*arguments, tmp_path / "plain")
+        wsseg_(*arguments, tmp_path / "more", "--terms", "projection,tightness,affinity")
+        losses = [
+            json.loads((tmp_path / name / "model" / "history.json").read_text())["loss"]
+            for name in ("plain", "more")
+        ]
+        assert sum(losses[1]) > sum(losses[0])
+        told = wsseg_(*arguments, tmp_path / "other", "--terms", "projection,shape", code=2).stderr
+        assert "shape" in told
+        assert "tightness" in told
 
     def test_the_dense_field_is_chosen_by_name(self, tmp_path, boxed, monkeypatch):
         pytest.importorskip("pydensecrf.densecrf", reason="the extra crf is not installed")

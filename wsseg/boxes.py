@@ -162,7 +162,7 @@ def settle(
             continue
         here, there = shared(boxes[i], boxes[j])
         mine, yours = probabilities[i][here], probabilities[j][there]
-        first = (mine > yours) | ((mine == yours) & (_volume(boxes[i]) <= _volume(boxes[j])))
+        first = (mine > yours) | ((mine == yours) & (volume(boxes[i]) <= volume(boxes[j])))
         both = masks[i][here] & masks[j][there]
         masks[j][there] &= ~(both & first)
         masks[i][here] &= ~(both & ~first)
@@ -178,7 +178,7 @@ def render(shape: Sequence[int], segments: Sequence[Segment], outputs: Mapping[i
         outputs: Class id to network output.
     """
     target, weight = np.zeros(tuple(shape), np.int64), np.ones(tuple(shape), np.float32)
-    for one in sorted(segments, key=lambda one: -_volume(one.box)):
+    for one in sorted(segments, key=lambda one: -volume(one.box)):
         place = place_of(one.box)
         weight[place][~one.known] = 0
         said = one.mask & one.known
@@ -190,7 +190,7 @@ def render(shape: Sequence[int], segments: Sequence[Segment], outputs: Mapping[i
 def render_objects(shape: Sequence[int], segments: Sequence[Segment]) -> np.ndarray:
     """int32 (*S): the objects of an image, 1, 2, … in the order of the segments; small boxes in front."""
     objects = np.zeros(tuple(shape), np.int32)
-    for number, one in sorted(enumerate(segments, 1), key=lambda pair: -_volume(pair[1].box)):
+    for number, one in sorted(enumerate(segments, 1), key=lambda pair: -volume(pair[1].box)):
         objects[place_of(one.box)][one.mask] = number
     return objects
 
@@ -201,7 +201,8 @@ def _distance(box: Box, power: float) -> Any:
     return np.linalg.norm(np.stack(np.meshgrid(*lines, indexing="ij")), power, axis=0)
 
 
-def _volume(box: Box) -> int:
+def volume(box: Box) -> int:
+    """Voxels in a box."""
     return int(np.prod(shape_of(box)))
 
 

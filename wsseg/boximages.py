@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wsseg.boxes import Segment, place_of, render
+from wsseg.boxterms import line_maps
 from wsseg.errors import InputError
 from wsseg.folder import Dataset, Item
 from wsseg.hints import Box, Hints
@@ -58,12 +59,15 @@ class BoxImage:
         """What the methods see."""
         return View(Normalised(self.image, self.statistics), self.boxes)
 
-    def sample(self, segments: Sequence[Segment], outputs: Mapping[int, int]) -> Sample:
+    def sample(
+        self, segments: Sequence[Segment], outputs: Mapping[int, int], *, lines: bool = False
+    ) -> Sample:
         """The image with labels to train on: what its boxes say, and above that what was painted.
 
         Args:
             segments: Of its boxes.
             outputs: Class id to network output.
+            lines: Whether to add what terms of the loss need to know of the boxes.
         """
         labels = render(self.image.shape, segments, outputs)
         for crowd in self.crowds:
@@ -74,7 +78,8 @@ class BoxImage:
         for k, output in {0: 0, **outputs}.items():
             place = painted.known & (painted.target == k)
             labels.target[place], labels.weight[place] = output, 1
-        return Sample(self.image, labels, self.statistics, self.stem)
+        maps = line_maps(self.image.shape, self.boxes, outputs) if lines else None
+        return Sample(self.image, labels, self.statistics, self.stem, maps)
 
 
 class BoxImages:

@@ -26,7 +26,7 @@ from wsseg.patches import Sample, plan_patch
 from wsseg.propagate import Objects, propagate, what_is_meant
 from wsseg.steps import Step
 from wsseg.symmetry import flip_axes, turn_planes
-from wsseg.train import TrainConfig, Trainer
+from wsseg.train import Term, TrainConfig, Trainer
 from wsseg.unet import Encoder, EncoderConfig, plan_encoder
 from wsseg.weak import WeakLabels, weak_labels
 
@@ -111,6 +111,7 @@ def _check_alike(samples: Sequence[Sample], what: str, count: Any) -> None:
 
 def _check_classes(samples: Sequence[Sample], classes: Mapping[int, str]) -> None:
     marked = {k for sample in samples for k in sample.labels.counts()}
+    marked |= {int(k) for sample in samples if sample.maps is not None for k in np.unique(sample.maps[0])}
     names = ["background", *(classes[k] for k in sorted(classes))]
     if len(marked) < 2:
         only = names[marked.pop()] if marked else "nothing"
@@ -131,6 +132,7 @@ def prepare(
     objects: Objects | None = None,
     init: Model | None = None,
     encoder: Encoder | None = None,
+    term: Term | None = None,
 ) -> Trainer:
     """A trainer that is ready to run on these samples, with flips and turns where they are harmless.
 
@@ -141,6 +143,7 @@ def prepare(
         objects: What strokes mean, for the record; see `read_strokes`.
         init: A model to go on from.
         encoder: A pretrained encoder to start from; its architecture is taken with its weights.
+        term: A further term of the loss.
 
     Raises:
         InputError: The data is not fit for training, or does not fit `init` or `encoder`.
@@ -158,7 +161,7 @@ def prepare(
         flip_axes=plan.flip_axes,
         turn_planes=turn_planes(plan.flip_axes, plan.spacing, plan.patch),
     )
-    return Trainer(samples, plan, replace(config, augment=augment), init=init, encoder=encoder)
+    return Trainer(samples, plan, replace(config, augment=augment), init=init, encoder=encoder, term=term)
 
 
 def _with_architecture(plan: ModelConfig, shape: EncoderConfig, what: str) -> ModelConfig:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,12 +22,15 @@ class Sample:
         labels: Target holds network outputs (0 = background, 1… in the order of the class ids).
         statistics: How to normalise it.
         name: For messages.
+        maps: int32 (M, *S) that travel with each patch, for a term of the loss that needs more than labels;
+            the first is the network output of an object that is somewhere there, or 0. None = no maps.
     """
 
     image: Image
     labels: WeakLabels
     statistics: Statistics
     name: str = "image"
+    maps: np.ndarray | None = None
 
 
 def plan_patch(sizes: Sequence[Sequence[int]], divisor: Sequence[int], budget: int) -> tuple[int, ...]:
@@ -46,6 +50,22 @@ def plan_patch(sizes: Sequence[Sequence[int]], divisor: Sequence[int], budget: i
     return tuple(size)
 
 
+class Patches(NamedTuple):
+    """A batch of patches of size P.
+
+    Attributes:
+        images: float32 (N, C, *P).
+        target: int64 (N, *P).
+        weight: float32 (N, *P).
+        maps: int32 (N, K, *P).
+    """
+
+    images: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    maps: np.ndarray
+
+
 class PatchSampler:
     """Draws batches of patches; draw number `index` depends on the seed and the number alone.
 
@@ -57,20 +77,15 @@ class PatchSampler:
 
     def __init__(self, samples: Sequence[Sample], size: Sequence[int], *, seed: int) -> None:
         self.samples, self.size, self.seed = list(samples), tuple(size), seed
-        self._places = [_labelled_places(sample.labels) for sample in self.samples]
+        self._places = [_places(sample) for sample in self.samples]
 
-    def draw(self, index: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw a batch.
-
-        Returns:
-            images float32 (count, C, *P), target int64 (count, *P), weight float32 (count, *P); beyond an
-            image's border the image repeats its outermost voxels and the weight is 0.
-        """
+    def draw(self, index: int, count: int) -> Patches:
+        """Draw a batch; beyond an image's border the image repeats its outermost voxels, all else is 0."""
         rng = np.random.default_rng((self.seed, index))
         parts = [self._patch(rng) for _ in range(count)]
-        return tuple(np.stack(part) for part in zip(*parts, strict=True))  # type: ignore[return-value]
+        return Patches(*(np.stack(part) for part in zip(*parts, strict=True)))
 
-    def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _patch(self, rng: np.random.Generator) -> Patches:
         which = int(rng.integers(len(self.samples)))
         sample, places = self.samples[which], self._places[which]
         shape = sample.labels.target.shape
@@ -84,24 +99,30 @@ class PatchSampler:
         return cut(sample, start, self.size)
 
 
-def _labelled_places(labels: WeakLabels) -> list[np.ndarray]:
-    """Flat indices of known voxels, one array a class that has any, thinned evenly to `PLACES`."""
-    known = np.flatnonzero(labels.weight)
-    classes = labels.target.ravel()[known]
+def _places(sample: Sample) -> list[np.ndarray]:
+    """Flat indices of voxels to draw patches from, thinned evenly to `PLACES`.
+
+    One array a class that is known somewhere, and one where the maps speak of an object.
+    """
+    known = np.flatnonzero(sample.labels.weight)
+    classes = sample.labels.target.ravel()[known]
     groups = [known[classes == k] for k in np.unique(classes)]
+    if sample.maps is not None and sample.maps[0].any():
+        groups.append(np.flatnonzero(sample.maps[0]))
     return [group[:: max(1, len(group) // PLACES)] for group in groups]
 
 
-def cut(
-    sample: Sample, start: Sequence[int], size: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One patch at `start` (may be negative or reach beyond the image), as in `PatchSampler.draw`."""
+def cut(sample: Sample, start: Sequence[int], size: Sequence[int]) -> Patches:
+    """One patch at `start` (may be negative or reach beyond the image), without the axis of the batch."""
     shape = sample.labels.target.shape
     image = read_padded(sample.image, sample.statistics, start, size)
     inside, margins = _clip(start, size, shape)
     target = np.pad(sample.labels.target[inside], margins)
     weight = np.pad(sample.labels.weight[inside], margins)
-    return image, target, weight
+    maps = np.zeros((0, *size), np.int32)
+    if sample.maps is not None:
+        maps = np.pad(sample.maps[(slice(None), *inside)], [(0, 0), *margins])
+    return Patches(image, target, weight, maps)
 
 
 def read_padded(

@@ -29,7 +29,7 @@ from wsseg.boxfit import FitConfig, Solver, fit_boxes
 from wsseg.crops import Crops, cut_boxes, resample, side_of
 from wsseg.hints import Box
 
-First = Literal["filled", "core", "ellipse", "field", "colour", "votes", "agreement"]
+First = Literal["unknown", "filled", "core", "ellipse", "field", "colour", "votes", "agreement"]
 BATCH = {2: 64, 3: 16}  # boxes worked on at once
 RUNS = 20  # of GrabCut+^i; the paper's 150 cost seven times as much and change little
 JITTER = 0.05  # of a side: how far GrabCut+^i moves each face of a box
@@ -49,6 +49,7 @@ class Recipe:
         fallback: What a box is reset to that is filled too little.
         rounds: Of training, by default.
         surer: Whether a mask is replaced only by a more certain one, so that rounds do not wear it down.
+        terms: Of the loss, beside the labels; see `wsseg.boxterms`.
     """
 
     first: First
@@ -56,6 +57,7 @@ class Recipe:
     fallback: Literal["filled", "unknown", "ellipse", "none"] = "filled"
     rounds: int = 3
     surer: bool = False
+    terms: tuple[str, ...] = ()
 
 
 METHODS: Mapping[str, Recipe] = {
@@ -67,6 +69,7 @@ METHODS: Mapping[str, Recipe] = {
     "grabcut": Recipe("colour", fallback="ellipse", rounds=1),
     "grabcut-inner": Recipe("votes", rounds=1),  # GrabCut+^i
     "agreement": Recipe("agreement", rounds=1),  # for MCG ∩ GrabCut+
+    "boxinst": Recipe("unknown", fallback="none", rounds=1, terms=("projection", "affinity")),  # no labels
 }
 
 
@@ -125,7 +128,7 @@ def first_segments(
         What is said of each box, and the probabilities that it is made from, float32, the box's shape.
     """
     boxes = view.boxes
-    shapes = {"filled": filled, "ellipse": ellipse, "core": lambda box: core(box, share)}
+    shapes = {"unknown": unknown, "filled": filled, "ellipse": ellipse, "core": lambda box: core(box, share)}
     if first in shapes:
         segments = [shapes[first](box) for box in boxes]
         return segments, [one.mask.astype(np.float32) for one in segments]

@@ -27,6 +27,7 @@ from wsseg.boxes import (
 from wsseg.boxfit import Solver
 from wsseg.boximages import BoxImages
 from wsseg.boxstore import Verdict, load_round, save_round
+from wsseg.boxterms import BoxTerms
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
 from wsseg.encoder import load_encoder
 from wsseg.fit import prepare
@@ -54,6 +55,7 @@ class RoundsConfig:
         core: Share of a box that is the object at first, for the recipe's "core".
         encoder: Folder of a pretrained encoder, or None.
         solver: Of the field.
+        terms: Of the loss, beside the recipe's.
     """
 
     recipe: Recipe
@@ -62,6 +64,12 @@ class RoundsConfig:
     core: float = CORE
     encoder: Path | None = None
     solver: Solver = "local"
+    terms: tuple[str, ...] = ()
+
+    @property
+    def all_terms(self) -> tuple[str, ...]:
+        """Of the loss, each once."""
+        return tuple(dict.fromkeys((*self.recipe.terms, *self.terms)))
 
 
 class Rounds:
@@ -143,7 +151,8 @@ class Rounds:
         init = load_model(self.model_folder(number - 1)) if number > 1 else None
         encoder = load_encoder(config.encoder).encoder if config.encoder and init is None else None
         samples = self._samples(number, pools[0])
-        trainer = prepare(samples, self.images.classes, plan, init=init, encoder=encoder)
+        term = BoxTerms(config.all_terms) if config.all_terms else None
+        trainer = prepare(samples, self.images.classes, plan, init=init, encoder=encoder, term=term)
         checkpoint = folder.with_name("checkpoint")
         losses: list[float] = []
         key = _key(number, plan, [item.stem for item in self.images.items])
@@ -189,7 +198,8 @@ class Rounds:
         samples = []
         for item in pool:
             segments, _ = self.load(number - 1, item)
-            samples.append(self.images.open(item).sample(segments, self.outputs))
+            opened = self.images.open(item)
+            samples.append(opened.sample(segments, self.outputs, lines=bool(self.config.all_terms)))
         return samples
 
     def _label(self, number: int, model: Model) -> Generator[Step, None, None]:

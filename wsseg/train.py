@@ -6,7 +6,7 @@ and left out: docs/sparse.md.
 """
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -52,6 +52,10 @@ class TrainConfig:
     compile: bool = False
 
 
+# (scores (N, K, *S), images (N, C, *S), maps int64 (N, M, *S), share of the run 0 to 1) -> a number to add
+Term = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+
 class Trainer:
     """One training run: call `steps()` and iterate; `model` may be asked for between any two steps.
 
@@ -61,6 +65,7 @@ class Trainer:
         config: How to train.
         init: A model to go on from; tensors that fit are taken (`taken` tells which).
         encoder: A pretrained encoder, likewise (`taken_encoder`).
+        term: A further term of the loss, which sees the samples' maps.
     """
 
     def __init__(
@@ -71,7 +76,9 @@ class Trainer:
         *,
         init: Model | None = None,
         encoder: Encoder | None = None,
+        term: Term | None = None,
     ) -> None:
+        self.term = term
         self.model_config, self.config = model_config, config
         self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
@@ -121,26 +128,29 @@ class Trainer:
             yield Step("train", self.done, self.config.steps, float(loss.detach()))
         return self.model
 
-    def _draw(self) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
-        images, target, weight = self.sampler.draw(self.done, self.batch)
+    def _draw(self) -> tuple[Tensor, Tensor, torch.Generator]:
+        """Images, labels (N, 2 + M, *S: target, weight, maps), random numbers."""
+        images, target, weight, maps = self.sampler.draw(self.done, self.batch)
         generator = torch.Generator().manual_seed(_mix(self.config.seed, self.done))
-        move = [torch.from_numpy(array).to(self.device) for array in (images, target, weight)]
-        return move[0].contiguous(memory_format=memory_format(self.dims)), move[1], move[2], generator
+        labels = np.concatenate([target[:, None], weight[:, None], maps], 1, dtype=np.float32)
+        moved = torch.from_numpy(images).to(self.device, memory_format=memory_format(self.dims))
+        return moved, torch.from_numpy(labels).to(self.device), generator
 
-    def _loss(
-        self, net, images: Tensor, target: Tensor, weight: Tensor, generator: torch.Generator
-    ) -> Tensor:
+    def _loss(self, net, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         augment, size = self.config.augment, images.shape[2:]
         positions = draw_geometry(len(images), size, self.model_config.spacing, augment, generator)
         positions = positions.to(self.device)
         moved = warp(images, positions)
-        labels = torch.stack([target.float(), weight], 1)
-        moved_target, moved_weight = warp(labels, positions, nearest=True, outside="zeros").unbind(1)
-        moved = recolour(moved, draw_intensity(len(images), augment, generator))
-        moved = moved.contiguous(memory_format=memory_format(self.dims))
+        labels = warp(labels, positions, nearest=True, outside="zeros")
+        target, weight, maps = labels[:, 0].long(), labels[:, 1], labels[:, 2:].long()
+        varied = recolour(moved, draw_intensity(len(images), augment, generator))
+        varied = varied.contiguous(memory_format=memory_format(self.dims))
         with precision(self.device):
-            scores = net(moved).float()
-        return weak_loss(scores, moved_target.long(), moved_weight)
+            scores = net(varied).float()
+        loss = weak_loss(scores, target, weight)
+        if self.term is not None:
+            loss = loss + self.term(scores, moved, maps, self.done / self.config.steps)
+        return loss
 
     def _learning_rate(self) -> float:
         """Linear warm-up over the first 5 % of the steps, then half a cosine to 0."""

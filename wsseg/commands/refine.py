@@ -24,7 +24,10 @@ def refine(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.", metavar="DIR", show_default=False)],
     method: Annotated[
-        str, typer.Option(help="auto, box, box-inner, naive, ellipse, grabcut, grabcut-inner or agreement.")
+        str,
+        typer.Option(
+            help="auto, box, box-inner, naive, ellipse, grabcut, grabcut-inner, agreement or boxinst."
+        ),
     ] = "auto",
     rounds: Annotated[
         int | None,
@@ -43,6 +46,14 @@ def refine(
         Literal["local", "dense"],
         typer.Option(help="Field: local, in torch; or dense, by pydensecrf2 (extra crf)."),
     ] = "local",
+    terms: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="More terms of the loss, with commas: projection, tightness, affinity.",
+            show_default=False,
+        ),
+    ] = "",
     encoder: options.Encoder = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
@@ -64,6 +75,7 @@ def refine(
     every decision, and a report with the least certain boxes first.
     """
     from wsseg.boximages import BoxImages
+    from wsseg.boxterms import TERMS
     from wsseg.budget import steps_for
     from wsseg.crf import need_dense
     from wsseg.dataset import open_dataset
@@ -79,6 +91,9 @@ def refine(
     options.exclude(resume=resume, overwrite=overwrite)
     if method not in METHODS:
         raise InputError(f"--method {method}: there is no such method; {', '.join(METHODS)} are right.")
+    extra = tuple(name for name in terms.split(",") if name)
+    if unknown := [name for name in extra if name not in TERMS]:
+        raise InputError(f"--terms {unknown[0]}: there is no such term; {', '.join(TERMS)} are right.")
     if crf == "dense":
         need_dense()
     if encoder:
@@ -99,6 +114,7 @@ def refine(
         "rounds": many,
         "inner_share": inner_share,
         "crf": crf,
+        "terms": list(extra),
         "steps": steps,
         "seed": seed,
         "encoder": str(encoder.resolve()) if encoder else None,
@@ -111,7 +127,7 @@ def refine(
         typer.echo(f"{out} is finished; nothing is left to do (--overwrite does it anew).")
         return
     train = TrainConfig(steps=steps, seed=seed, device=device)
-    config = RoundsConfig(recipe, many, train, inner_share, encoder, crf)
+    config = RoundsConfig(recipe, many, train, inner_share, encoder, crf, extra)
     run = Rounds(images, config, out / ROOM)
     try:
         outcome = run_with_progress(refine_steps(images, run, out, settings))
