@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SECONDS_A_BOX = 0.05  # on 2 slow cores, each round
 SECONDS_A_MEGAVOXEL = 8.0  # to predict, each round
+BYTES_A_BOX = 2000  # of boxes.json, read and checked
 SHOWN = 5  # problems told on the screen; the log has them all
 
 
@@ -179,6 +180,7 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
     channels, classes = images.dataset.channels, len(images.classes) + 1
     largest = max(images.voxels(item) for item in images.items)
     memory = min(voxels, POOL) * (4 * channels + 12) + largest * 4 * (channels + 2 * classes)
+    memory += boxes * BYTES_A_BOX
     typer.echo(
         f"{method}, {rounds} rounds: {trained:.0f} steps, about {options.duration(seconds)} on 2 slow cores "
         f"and less on a GPU, and {options.size(memory)} of memory"
