@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from napari_plugin.results import find_or_make
 from napari_plugin.widget import KEYS, SegmentWidget
 from wsseg.steps import Step
 
@@ -127,7 +128,7 @@ def test_keys_and_classes(scene):
     assert c.hints.selected_label == 255
     actions["U"](viewer)
     assert (c.hints.data == 255).sum() >= 252
-    c.mask_of(c.image)
+    find_or_make(c.layers, c.image, "mask", c.colours, None)
     actions["H"](viewer)
     assert not viewer.layers["cube mask"].visible
     widget.new_clicks()

@@ -65,7 +65,7 @@ class BoxImage:
             segments: Of its boxes.
             outputs: Class id to network output.
         """
-        labels = render(self.image.shape, segments, outputs)
+        labels = render(self.image.shape, segments, outputs, all_boxed=self.hints.all_boxed)
         for crowd in self.crowds:
             place = place_of(crowd)
             labels.weight[place][labels.target[place] == 0] = 0
