@@ -132,9 +132,10 @@ def tidy(layer: "Shapes", colours: Mapping[int, str], class_id: int, depth: int)
         layer.block_update_properties()
     ):  # or a box just drawn, which is selected still, would change as well
         layer.current_edge_color = colours.get(class_id, class_colour(class_id))
-    paint = transform_color([colours.get(int(k) if k.isdigit() else 0, "white") for k in classes])
-    if count and not np.allclose(paint, layer.edge_color):
-        layer.edge_color = paint
+    if count:
+        paint = transform_color([colours.get(int(k) if k.isdigit() else 0, "white") for k in classes])
+        if not np.allclose(paint, layer.edge_color):
+            layer.edge_color = paint
 
 
 def numbered(numbers: Sequence[str], shapes: Sequence[_Shape]) -> list[str]:

@@ -4,7 +4,7 @@ Knows neither Qt nor napari. Docs/napari.md and docs/boxes.md tell how; the part
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from wsseg.boxmasks import Found
     from wsseg.model import Model
     from wsseg.patches import Sample
+
+
+FAINT = 0.05  # weight of background that nobody spoke of; see with_faint_background
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,26 @@ def learn_from(
     boxed = _open(image, hints, name)
     objects = yield from _found(boxed, found)
     return Learnt(boxed.sample(objects.segments, _outputs(classes)), boxed, objects)
+
+
+def with_faint_background(sample: "Sample", learnt: Learnt) -> "Sample":
+    """Where boxes are some of many, what nobody spoke of is background, very faintly.
+
+    Else a network never sees what is far from all boxes, and fills it. Objects without a box lie there too,
+    but what looks like an object counts far more where it has a box.
+    """
+    from wsseg.weak import WeakLabels
+
+    labels = sample.labels
+    if learnt.boxed is None or labels.known.all():
+        return sample
+    return replace(
+        sample,
+        labels=WeakLabels(
+            np.where(labels.known, labels.target, 0),
+            np.where(labels.known, labels.weight, np.float32(FAINT)),
+        ),
+    )
 
 
 def refine_objects(model: "Model", learnt: Learnt) -> Generator[Event, None, None]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_plugin.backend import loading
-from napari_plugin.boxwork import learn_from, refine_objects
+from napari_plugin.boxwork import learn_from, refine_objects, with_faint_background
 from napari_plugin.events import Event, Note, Preview, Work
 from wsseg.errors import InputError
 from wsseg.hints import Box, Hints
@@ -97,7 +97,9 @@ def segment(job: Job, wishes: Wishes) -> Work:
         config = replace(config, steps=steps, learning_rate=WARM_RATE)
     config = _asked(config, job, job.hints)
     objects, (implied,) = yield from read_strokes([learnt.sample], job.classes, config)
-    trainer = prepare([implied], job.classes, config, objects=objects, init=job.model)
+    trainer = prepare(
+        [with_faint_background(implied, learnt)], job.classes, config, objects=objects, init=job.model
+    )
     pace = _Pace()
     if objects and config.objects == "auto":
         yield Note(TOLD[objects])
@@ -112,7 +114,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
                 learnt = yield from learn_from(image, newest, job.classes, job.name, learnt.objects.found)
                 asked = _asked(config, job, newest)
                 objects, (implied,) = yield from read_strokes([learnt.sample], job.classes, asked)
-                trainer.set_samples([implied], objects)
+                trainer.set_samples([with_faint_background(implied, learnt)], objects)
                 if objects == "marked":
                     yield _walked(implied, trainer.model)
             except InputError as error:

@@ -143,8 +143,8 @@ def _certainty(box: Box, probability: np.ndarray) -> float:
 
 def _keys(view: View, said: np.ndarray | None) -> dict[int, bytes]:
     """For each box a short code for it, the boxes that reach into its crop, and what is painted there."""
-    starts = np.array([box.start for box in view.boxes]).reshape(len(view.boxes), -1)
-    stops = np.array([box.stop for box in view.boxes]).reshape(len(view.boxes), -1)
+    starts = np.array([box.start for box in view.boxes])
+    stops = np.array([box.stop for box in view.boxes])
     keys = {}
     for index, box in enumerate(view.boxes):
         place, _ = around(box, view.values.shape[1:], MARGIN, least=2)
