@@ -207,7 +207,7 @@ class SegmentWidget(QScrollArea):
     def take_class(self, class_id: int) -> None:
         """Go on with this class, with boxes where they are drawn, else with the brush."""
         boxes = self.controller.boxes.layer
-        if boxes is None or self.viewer.layers.selection.active is not boxes:
+        if boxes is None or self.viewer.layers.selection.active != boxes:
             self.paint_with(class_id)
         else:
             self.try_to(self.controller.select, class_id)
