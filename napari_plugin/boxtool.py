@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from napari_plugin.boxhistory import BoxHistory
 from napari_plugin.boxlayer import make_boxes, tidy, to_boxes
 from napari_plugin.classtable import ClassTable
 from wsseg.boxes import Segment
@@ -26,6 +27,7 @@ class BoxTool:
 
     Attributes:
         layer: The Shapes layer at work, or None.
+        history: Of that layer.
         all_boxed: Whether every object has a box, so that outside of them is background.
         depth: Slices that the next rectangle of a volume stands for, 0 = a second rectangle says it.
         class_id: Class of the next box.
@@ -37,6 +39,7 @@ class BoxTool:
     def __init__(self, table: ClassTable, changed: Callable[[], None]) -> None:
         self.table, self._changed = table, changed
         self.layer: Shapes | None = None
+        self.history: BoxHistory | None = None
         self.all_boxed = False
         self.depth = 0
         self.class_id = 1
@@ -53,6 +56,7 @@ class BoxTool:
         if layer is None:
             return
         self.tidy()
+        self.history = BoxHistory(layer, self._restored)
         layer.events.data.connect(self._follow)
         layer.events.features.connect(self._follow)  # a paste says only this
 
@@ -111,7 +115,13 @@ class BoxTool:
         self.tidy()
 
     def _follow(self, event: Any) -> None:
-        if str(getattr(event, "action", "")) in ("adding", "changing", "removing"):
+        begins = str(getattr(event, "action", "")) in ("adding", "changing", "removing")
+        if begins or self.history is None or self.history.restoring:
             return  # it will say so once more when it is done
+        self.tidy()
+        self.history.note()
+        self._changed()
+
+    def _restored(self) -> None:
         self.tidy()
         self._changed()

@@ -229,3 +229,49 @@ def test_layers_that_make_no_sense_are_refused():
     tidy(cats, COLOURS, 1, 0)
     with pytest.raises(InputError, match="the class “cat”"):
         to_boxes(cats, image(2), CLASSES)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_undo_and_redo_of_all_that_is_done_to_boxes(ndim):
+    tool, layer, scan = drawn(ndim)
+    changes = []
+    tool._changed = lambda: changes.append(1)
+    keys = {str(key): action for key, action in layer.keymap.items()}
+    ends = [None] if ndim == 2 else [2.0, 5.0]
+    states = [tool.read(scan)]
+
+    def done() -> None:
+        states.append(tool.read(scan))
+
+    for end in ends:
+        layer.add(rectangle((2, 2), (5, 6), at=end), shape_type="rectangle")
+        done()
+    tool.select(2)
+    for end in ends:
+        layer.add(rectangle((8, 2), (12, 6), at=end), shape_type="rectangle")
+        done()
+    layer.data = [corners + 1.0 for corners in layer.data]
+    done()
+    layer.mode = "select"
+    layer.selected_data = {0}
+    tool.select(2)
+    done()
+    layer.remove(list(range(len(ends))))
+    done()
+    assert [box.id for box in states[-1]] == [2]
+    before = len(changes)
+    for state in states[-2::-1]:
+        keys["Ctrl+Z"](layer)
+        assert tool.read(scan) == state
+    assert layer.nshapes == 0
+    assert len(changes) > before  # so that the result follows
+    keys["Ctrl+Z"](layer)  # there is no more
+    for state in states[1:]:
+        keys["Ctrl+Shift+Z"](layer)
+        assert tool.read(scan) == state
+    tool.history.undo()
+    layer.add(rectangle((3, 9), (5, 12), at=ends[0]), shape_type="rectangle")
+    after = tool.read(scan)
+    tool.history.redo()  # something else was done since
+    assert tool.read(scan) == after
+    assert len(set(layer.edge_width)) == 1
