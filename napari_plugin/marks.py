@@ -234,5 +234,7 @@ class Marks:
         self.boxes.tidy()
         if self.hints is not None:
             self.hints.colormap = colormap(self.colours)
-            own = self.hints.metadata.get(KEY, {})
-            self.hints.metadata = {**self.hints.metadata, KEY: {**own, "classes": dict(self.classes)}}
+        for layer in (self.hints, self.boxes.layer):
+            if layer is not None:
+                own = {**layer.metadata.get(KEY, {}), "classes": dict(self.classes)}
+                layer.metadata = {**layer.metadata, KEY: own}

@@ -98,14 +98,13 @@ def boxes() -> None:
     controller = widget.controller
     widget.all_boxed.setChecked(True)
     widget.draw_boxes()
-    viewer.reset_view()
     wait(60, backend._done.is_set)  # else its load is timed as well
+    viewer.reset_view()  # the docks have their sizes by now
     began = time.monotonic()
     widget.find_objects()
     slowest = wait(120, lambda: widget.worker is None)
     count = len(controller.boxes.segments)
     print(f"{count} boxes: masks after {time.monotonic() - began:.1f} s; slowest answer {slowest:.2f} s")
-    viewer.layers["coins objects"].opacity = 0.6
     wait(1)
     save(viewer, "napari-boxes.png")
     viewer.close()

@@ -318,6 +318,36 @@ def test_boxes_and_objects_are_saved_and_come_back_with_the_dataset(ndim, tmp_pa
     np.testing.assert_array_equal(objects(other), objects(controller))
 
 
+def test_boxes_and_classes_come_back_with_their_image():
+    viewer, controller, _ = scene(2)
+    controller.rename_class(2, "block")
+    run(controller, controller.find_objects())
+    other = Controller(viewer.layers)
+    other.choose_image(viewer.layers["cubes"])
+    assert other.classes == {1: "class 1", 2: "block"}
+    assert other.boxes.layer is controller.boxes.layer
+    before = objects(controller).copy()
+    run(other, other.find_objects())  # nothing is left of what another showed
+    np.testing.assert_array_equal(objects(other), before)
+    other.choose_image(viewer.add_image(np.zeros((4, 4, 3), np.uint8), rgb=True, name="colour"))
+    assert other.boxes.layer is None
+
+
+def test_boxes_on_a_picture_in_colour():
+    viewer, controller, truth = scene(2)
+    grey = np.asarray(viewer.layers["cubes"].data)
+    colour = np.stack([grey, grey * 0, 1 - grey], -1)
+    image = viewer.add_image(np.clip(60 + 40 * colour, 0, 255).astype(np.uint8), rgb=True, name="colour")
+    controller.choose_image(image)
+    controller.new_boxes()
+    start, stop = PLACES[2][0]
+    draw(controller, np.array(start) + 1, np.array(stop) - 1)
+    run(controller, controller.find_objects())
+    assert overlap(objects(controller) == 1, truth == 1) > 0.75
+    run(controller, controller.segment(steps=1))
+    assert controller.model.config.rgb
+
+
 def read_back(folder) -> dict[str, Layer]:
     """The label images that were saved beside the image, by name."""
     layers = {}
