@@ -96,7 +96,6 @@ def boxes() -> None:
         viewer.open("coins", plugin="wsseg")
     _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
     controller = widget.controller
-    widget.all_boxed.setChecked(True)
     widget.draw_boxes()
     wait(60, backend._done.is_set)  # else its load is timed as well
     viewer.reset_view()  # the docks have their sizes by now
