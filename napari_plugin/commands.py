@@ -42,4 +42,14 @@ def apply_model(viewer: Viewer) -> None:
 
 def save_mask(viewer: Viewer) -> None:
     """Save the mask with the image's geometry."""
-    open_widget(viewer).ask_save_mask()
+    open_widget(viewer).files.ask_save("mask")
+
+
+def draw_boxes(viewer: Viewer) -> None:
+    """Take the rectangle tool, in a new layer where there is none."""
+    open_widget(viewer).draw_boxes()
+
+
+def find_objects(viewer: Viewer) -> None:
+    """Make a mask of each box."""
+    open_widget(viewer).find_objects()

@@ -1,8 +1,8 @@
 """Layers to arrays and back: images, hint maps, masks and clicks, all on one grid. Knows no Qt.
 
 What belongs to what stands in `layer.metadata["wsseg"]`, plain text and numbers only: `id` names an image,
-`of` the image a layer belongs to, `role` is "hints", "mask" or "clicks", `classes` gives ids and names,
-`path` the file an image was read from with its axes as stored.
+`of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask" or "objects", `classes` gives
+ids and names, `path` the file an image was read from with its axes as stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 
 from wsseg.colours import BACKGROUND_COLOUR
 from wsseg.errors import InputError
-from wsseg.hints import BACKGROUND, Click, Hints
+from wsseg.hints import BACKGROUND, Box, Click, Hints
 from wsseg.images import Image, is_image
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ class _Channels:
 
 def _spacing(layer: "Layer", ndim: int) -> tuple[float, ...]:
     """Size of a voxel along each spatial axis, as the layer's transforms together have it."""
-    linear = _to_world(layer)[:-1, :-1]
+    linear = to_world(layer)[:-1, :-1]
     return tuple(float(v) for v in np.linalg.norm(linear, axis=0)[-ndim:])
 
 
-def _to_world(layer: "Layer") -> np.ndarray:
+def to_world(layer: "Layer") -> np.ndarray:
     """All of a layer's transforms in one homogeneous matrix, data to world."""
     origin = np.array(layer.data_to_world(np.zeros(layer.ndim)))
     steps = [np.array(layer.data_to_world(unit)) - origin for unit in np.eye(layer.ndim)]
@@ -114,7 +114,7 @@ def transforms_of(layer: "ImageLayer") -> dict[str, Any]:
     """Every transform of an image layer, for a layer on the same grid; a channel axis is left out."""
     if has_channels(layer):
         return {
-            "affine": _to_world(layer)[1:, 1:],
+            "affine": to_world(layer)[1:, 1:],
             "units": layer.units[1:],
             "axis_labels": layer.axis_labels[1:],
         }
@@ -123,19 +123,26 @@ def transforms_of(layer: "ImageLayer") -> dict[str, Any]:
 
 
 def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "Labels":
-    """A Labels layer of zeros on an image's grid: the "hints", or the "mask", which no brush changes."""
+    """A Labels layer of zeros on an image's grid.
+
+    Args:
+        layer: The image.
+        role: "hints" to paint in, "mask" for classes or "objects" for one value an object; no brush changes
+            the last two.
+        colours: Of the classes; objects have napari's own.
+    """
     from napari.layers import Labels
 
+    objects = role == "objects"
     labels = Labels(
-        np.zeros(to_image(layer).shape, np.uint8),
+        np.zeros(to_image(layer).shape, np.uint16 if objects else np.uint8),
         name=f"{layer.name} {role}",
-        colormap=colormap(colours),
+        colormap=None if objects else colormap(colours),
         opacity=0.8 if role == "hints" else 0.5,
         metadata={KEY: {"role": role, "of": identity(layer)}},
         **transforms_of(layer),
     )
-    if role == "mask":
-        labels.editable = False
+    labels.editable = role == "hints"
     return labels
 
 
@@ -167,20 +174,31 @@ def colormap(colours: Mapping[int, str]) -> "DirectLabelColormap":
     return DirectLabelColormap(color_dict=named)
 
 
-def to_hints(labels: "Labels", clicks: "Points | None", classes: Mapping[int, str]) -> Hints:
+def to_hints(
+    image: "ImageLayer",
+    labels: "Labels | None",
+    clicks: "Points | None",
+    classes: Mapping[int, str],
+    boxes: tuple[Box, ...] = (),
+    *,
+    all_boxed: bool = False,
+) -> Hints:
     """What is marked now, copied: later strokes don't change it.
 
     Raises:
         InputError: A label is neither a class id nor 255, a point lies outside or names an unknown class.
     """
-    painted = np.array(labels.data)
-    low, high = int(painted.min(initial=0)), int(painted.max(initial=0))
-    if low < 0 or high > BACKGROUND:
-        raise InputError(
-            f"{labels.name}: holds the label {low if low < 0 else high}; 1 to 254 are classes and 255 is "
-            "background."
-        )
-    return Hints(painted.shape, painted.astype(np.uint8, copy=False), clicks=_clicks(clicks, classes))
+    painted = None if labels is None else np.array(labels.data)
+    if labels is not None and painted is not None:
+        low, high = int(painted.min(initial=0)), int(painted.max(initial=0))
+        if low < 0 or high > BACKGROUND:
+            raise InputError(
+                f"{labels.name}: holds the label {low if low < 0 else high}; 1 to 254 are classes and 255 is "
+                "background."
+            )
+        painted = painted.astype(np.uint8, copy=False)
+    shape = to_image(image).shape if painted is None else painted.shape
+    return Hints(shape, painted, clicks=_clicks(clicks, classes), boxes=boxes, all_boxed=all_boxed)
 
 
 def _clicks(points: "Points | None", classes: Mapping[int, str]) -> tuple[Click, ...]:

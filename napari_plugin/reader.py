@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_plugin.boxlayer import look, to_shapes
 from napari_plugin.layers import KEY, colormap
 from wsseg.colours import class_colour
 from wsseg.hints import BACKGROUND, Hints
@@ -96,11 +97,20 @@ def _hint_layers(image: Image, hints: Hints, path: Path, classes: dict[int, str]
             )
         )
     if hints.clicks:
-        features = {"class": [str(click.class_id) for click in hints.clicks]}
+        features: dict[str, Any] = {"class": [str(click.class_id) for click in hints.clicks]}
         positions = np.array([click.position for click in hints.clicks])
         extra = {"name": f"{stem_of(path)} clicks", "features": features, "size": 6}
         layers.append(
             (positions, {**_grid(image), **extra, "metadata": {KEY: {"role": "clicks", **own}}}, "points")
+        )
+    if hints.boxes:
+        # first and last slice of a box in a volume: of the axis along which it is shown
+        corners, features = to_shapes(hints.boxes, axis=2 if image.kind in ("nifti", "dicom") else 0)
+        shown = look(f"{stem_of(path)} boxes", image.shape)
+        shown["edge_color"] = [colours[int(k)] for k in features["class"]]
+        metadata = {KEY: {"role": "boxes", **own}}
+        layers.append(
+            (corners, {**_grid(image), **shown, "features": features, "metadata": metadata}, "shapes")
         )
     return layers
 

@@ -37,6 +37,8 @@ class Run:
         """What is going on, in a line."""
         if self.step.stage in _WORDS:
             return f"{_WORDS[self.step.stage]} …"
+        if self.step.stage == "boxes":
+            return f"Masks of boxes: {self.step.index} of {self.step.total}"
         if self.step.stage == "predict" or self.trained is None:
             return f"Predicting the whole image: tile {self.step.index} of {self.step.total}"
         text = f"Training: step {self.trained.index} of {self.trained.total}"

@@ -1,7 +1,7 @@
 """What the worker does: train, and show the mask on the way. Knows neither Qt nor napari.
 
 The main thread hands in plain values (`Job`) and drops wishes into `Wishes` while the work goes on; the work
-yields `Step`, `Preview` and `Note`, between which it can be stopped.
+yields events, between which it can be stopped.
 """
 
 import time
@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_plugin.backend import loading
+from napari_plugin.boxwork import learn_from, refine_objects, with_faint_background
+from napari_plugin.events import Event, Note, Preview, Work
 from wsseg.errors import InputError
-from wsseg.hints import Hints
+from wsseg.hints import Box, Hints
 from wsseg.images import Image, in_colour, read_image, write_mask
 from wsseg.steps import Step
 
 if TYPE_CHECKING:
+    from wsseg.boxmasks import Found
     from wsseg.model import Model
     from wsseg.patches import Sample
     from wsseg.propagate import Meaning
+    from wsseg.train import TrainConfig
 
 FIRST = 1.5  # seconds of training before the first preview
 SHARE = 3.0  # training takes at least this many times the time of previews
@@ -43,7 +47,9 @@ class Job:
         name: The image's name, for messages.
         model: A model to go on from, or None.
         steps: Optimiser steps; None = as many as suit the hints.
-        objects: What the strokes mean: auto, marked, alike or off (see `wsseg.propagate`).
+        objects: What the strokes mean: auto, marked, alike or off (see `wsseg.propagate`). Beside boxes,
+            auto is off: strokes correct there.
+        found: What was found in boxes before.
         seed: Of the run.
     """
 
@@ -54,6 +60,7 @@ class Job:
     model: "Model | None" = None
     steps: int | None = None
     objects: "Meaning" = "auto"
+    found: Mapping[int, "Found"] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -70,26 +77,6 @@ class Wishes:
     hints: deque[Hints] = field(default_factory=lambda: deque(maxlen=1))
 
 
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """A piece of the mask: uint8 values for a region, and the model that made them."""
-
-    region: tuple[slice, ...]
-    mask: np.ndarray
-    model: "Model"
-
-
-@dataclass(frozen=True)
-class Note:
-    """A sentence for the user; the work goes on."""
-
-    text: str
-
-
-Event = Step | Preview | Note
-Work = Generator[Event, None, "Model"]
-
-
 def segment(job: Job, wishes: Wishes) -> Work:
     """Train on all hints, previewing on the way, and predict the whole image at the end.
 
@@ -97,22 +84,24 @@ def segment(job: Job, wishes: Wishes) -> Work:
         InputError: The hints or the image are not fit for training.
     """
     yield from loading()
-    from wsseg.fit import default_steps, make_sample, prepare, read_strokes
-    from wsseg.normalise import Normalisation
+    from wsseg.fit import default_steps, prepare, read_strokes
     from wsseg.propagate import TOLD
     from wsseg.train import TrainConfig
 
     image = _coloured(job.model, job.image)
-    sample = make_sample(image, job.hints, job.classes, Normalisation(), job.name)
+    learnt = yield from learn_from(image, job.hints, job.classes, job.name, job.found)
     yield Step("load", 1, 1)
-    config = TrainConfig(steps=job.steps or default_steps([sample]), seed=job.seed, objects=job.objects)
+    config = TrainConfig(steps=job.steps or default_steps([learnt.sample]), seed=job.seed)
     if job.model is not None:
         steps = job.steps or round(WARM_STEPS * config.steps)
         config = replace(config, steps=steps, learning_rate=WARM_RATE)
-    objects, (implied,) = yield from read_strokes([sample], job.classes, config)
-    trainer = prepare([implied], job.classes, config, objects=objects, init=job.model)
+    config = _asked(config, job, job.hints)
+    objects, (implied,) = yield from read_strokes([learnt.sample], job.classes, config)
+    trainer = prepare(
+        [with_faint_background(implied, learnt)], job.classes, config, objects=objects, init=job.model
+    )
     pace = _Pace()
-    if objects and job.objects == "auto":
+    if objects and config.objects == "auto":
         yield Note(TOLD[objects])
     if objects == "marked":
         yield _walked(implied, trainer.model)
@@ -121,9 +110,11 @@ def segment(job: Job, wishes: Wishes) -> Work:
         pace.trained()
         if wishes.hints:
             try:
-                sample = make_sample(image, wishes.hints.pop(), job.classes, Normalisation(), job.name)
-                objects, (implied,) = yield from read_strokes([sample], job.classes, config)
-                trainer.set_samples([implied], objects)
+                newest = wishes.hints.pop()
+                learnt = yield from learn_from(image, newest, job.classes, job.name, learnt.objects.found)
+                asked = _asked(config, job, newest)
+                objects, (implied,) = yield from read_strokes([learnt.sample], job.classes, asked)
+                trainer.set_samples([with_faint_background(implied, learnt)], objects)
                 if objects == "marked":
                     yield _walked(implied, trainer.model)
             except InputError as error:
@@ -133,14 +124,22 @@ def segment(job: Job, wishes: Wishes) -> Work:
             region = pace.region(job.image.shape, model.config.patch, focus)
             if region is not None:
                 started = time.monotonic()
-                yield from _preview(model, sample, region, "preview")
+                yield from _preview(model, learnt.sample, region, "preview")
                 pace.previewed(focus, time.monotonic() - started)
     model = trainer.model
     if objects == "marked":
         yield _walked(implied, model)
+    elif learnt.boxed is not None:
+        yield from refine_objects(model, learnt)
     else:
-        yield from _predict(model, sample, wishes)
+        yield from _predict(model, learnt.sample, wishes)
     return model
+
+
+def _asked(config: "TrainConfig", job: Job, hints: Hints) -> "TrainConfig":
+    """The plan with what strokes are taken to mean: beside boxes they correct, unless the user says more."""
+    corrects = job.objects == "auto" and hints.boxes
+    return replace(config, objects="off" if corrects else job.objects)
 
 
 def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Work:
@@ -208,6 +207,29 @@ def save_mask(
     """
     yield Step("save", 0, 1)
     write_mask(path, mask, image if source is None else _stored(image, source, name))
+    yield Step("save", 1, 1)
+
+
+def save_boxes(
+    path: Path,
+    boxes: tuple[Box, ...],
+    classes: Mapping[int, str],
+    image: Image,
+    source: Path | None,
+    name: str,
+) -> Generator[Step, None, None]:
+    """Write boxes as COCO; arguments as `save_mask` and `wsseg.boxfile.save_boxes`.
+
+    Raises:
+        InputError: The layer shows a NIfTI file in another order of axes, the file there is no COCO or has
+            other classes, or the disk refuses.
+    """
+    from wsseg.boxfile import save_boxes
+
+    yield Step("save", 0, 1)
+    if source is not None:
+        _stored(image, source, name)
+    save_boxes(path, name if source is None else source.name, image.shape, boxes, classes)
     yield Step("save", 1, 1)
 
 

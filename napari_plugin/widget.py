@@ -1,15 +1,13 @@
 """The dock widget: it shows the controller's state and calls it, nothing more."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
+    QCheckBox,
     QComboBox,
-    QFileDialog,
-    QGridLayout,
     QLabel,
     QProgressBar,
     QPushButton,
@@ -24,6 +22,7 @@ from napari_plugin.backend import begin_loading
 from napari_plugin.classlist import ClassList
 from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
+from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, form, group, key_map, row
 from napari_plugin.layers import to_image
 from napari_plugin.worker import sentence, start
@@ -37,8 +36,10 @@ KEYS = {
     "N": "next class",
     "Q": "background brush",
     "U": "unpainted of this slice is background",
+    "W": "draw boxes",
+    "J": "masks of boxes",
     "G": "go: Segment or Stop",
-    "H": "hide or show the mask",
+    "H": "hide or show what was found",
 }
 
 MEANINGS = {
@@ -69,8 +70,8 @@ class SegmentWidget(QScrollArea):
     # what is on it
 
     def _build(self) -> None:
-        self.images, self.hints, self.clicks = QComboBox(), QComboBox(), QComboBox()
-        for box in (self.images, self.hints, self.clicks):
+        self.images, self.hints, self.clicks, self.boxes = (QComboBox() for _ in range(4))
+        for box in (self.images, self.hints, self.clicks, self.boxes):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(8)
         self.classes, self.curve = ClassList(), Curve()
@@ -87,6 +88,13 @@ class SegmentWidget(QScrollArea):
         self.objects.setToolTip(
             "Every object: the mask is what strokes reach. Examples: the network finds the others too."
         )
+        self.slices = QSpinBox()
+        self.slices.setSpecialValueText("two rectangles")
+        self.slices.setSuffix(" slices")
+        self.slices.setMaximum(9999)
+        self.slices.setToolTip("How far a rectangle reaches in a volume; or draw both ends of the box.")
+        self.all_boxed = QCheckBox("All objects have a box")
+        self.all_boxed.setToolTip("Then all outside of the boxes is background when the network learns.")
         self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
@@ -101,25 +109,21 @@ class SegmentWidget(QScrollArea):
                 ("Image", self.images),
                 ("Hints", row(self.hints, button("New", self.new_hints), stretch=0)),
                 ("Clicks", row(self.clicks, button("New", self.new_clicks), stretch=0)),
+                ("Boxes", row(self.boxes, button("New", self.new_boxes), stretch=0)),
             )
         )
+        self.depth_row = QWidget()
+        self.depth_row.setLayout(form(("Depth", self.slices)))
+        column.addWidget(self.depth_row)
+        column.addLayout(row(self.all_boxed, button("Masks of boxes", self.find_objects), stretch=0))
         column.addWidget(group("Classes", self.classes))
         column.addLayout(row(self.go, self.stop_button, stretch=0))
         column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
         for widget in (self.bar, self.curve, self.status, self.message):
             column.addWidget(widget)
         column.addWidget(group("Keys", key_map(KEYS)))
-        files = QGridLayout()
-        buttons = {
-            "Save mask …": self.ask_save_mask,
-            "Apply model": lambda: self.begin(self.controller.apply),
-            "Open model …": self.ask_open_model,
-            "Save model …": self.ask_save_model,
-            "Forget model": lambda: self.try_to(self.controller.forget_model),
-        }
-        for index, (text, action) in enumerate(buttons.items()):
-            files.addWidget(button(text, action), index // 2, index % 2)
-        column.addLayout(files)
+        self.files = FileButtons(self.controller, self.try_to, self.begin)
+        column.addWidget(self.files)
         column.addStretch()
         inside = QWidget()
         inside.setLayout(column)
@@ -134,18 +138,32 @@ class SegmentWidget(QScrollArea):
         self.images.activated.connect(lambda: self.choose_image(self.images.currentData()))
         self.hints.activated.connect(lambda: self.try_to(c.choose_hints, self.hints.currentData()))
         self.clicks.activated.connect(lambda: setattr(c, "clicks", self.clicks.currentData()))
-        self.classes.selected.connect(self.paint_with)
+        self.boxes.activated.connect(lambda: self.try_to(c.choose_boxes, self.boxes.currentData()))
+        self.slices.valueChanged.connect(c.boxes.set_depth)
+        self.all_boxed.toggled.connect(lambda on: self.try_to(c.say_all_boxed, on))
+        self.classes.selected.connect(self.take_class)
         self.classes.added.connect(lambda: self.try_to(c.add_class))
         self.classes.removed.connect(lambda k: self.try_to(c.remove_class, k))
         self.classes.renamed.connect(lambda k, name: self.try_to(c.rename_class, k, name))
         self.classes.recoloured.connect(lambda k, colour: self.try_to(c.recolour_class, k, colour))
         self.go.clicked.connect(self.segment)
         self.stop_button.clicked.connect(self.stop)
-        actions = [self.next_class, lambda: self.paint_with(255), self.finish_slice, self.go_or_stop]
-        for key, action in zip(KEYS, [*actions, lambda: self.try_to(c.toggle_mask)], strict=True):
+        actions = [
+            self.next_class,
+            lambda: self.paint_with(255),
+            self.finish_slice,
+            self.draw_boxes,
+            self.find_objects,
+            self.go_or_stop,
+            lambda: self.try_to(c.toggle_mask),
+        ]
+        for key, action in zip(KEYS, actions, strict=True):
             self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
         self.timer = QTimer(self)
         self.timer.timeout.connect(self._tick)
+        self.pulse = QTimer(self)
+        self.pulse.timeout.connect(self._follow_boxes)
+        self.pulse.start(250)
         cast(QApplication, QApplication.instance()).aboutToQuit.connect(self.stop)
 
     # what the user does
@@ -167,15 +185,36 @@ class SegmentWidget(QScrollArea):
             self.viewer.layers.selection.active = self.controller.clicks
             cast("Points", self.controller.clicks).mode = "add"
 
+    def new_boxes(self) -> None:
+        """Add a layer for boxes and start to draw."""
+        if self.try_to(self.controller.new_boxes):
+            self.draw_boxes()
+
+    def draw_boxes(self) -> None:
+        """Take the rectangle tool, in a new layer where there is none."""
+        c = self.controller
+        if c.boxes.layer is None:
+            self.new_boxes()
+            return
+        self.viewer.layers.selection.active = c.boxes.layer
+        c.boxes.layer.mode = "add_rectangle"
+
     def paint_with(self, class_id: int) -> None:
         """Take the brush of this class, 255 for background."""
         if self.try_to(self.controller.select, class_id):
             self._paint()
 
+    def take_class(self, class_id: int) -> None:
+        """Go on with this class, with boxes where they are drawn, else with the brush."""
+        boxes = self.controller.boxes.layer
+        if boxes is None or self.viewer.layers.selection.active != boxes:
+            self.paint_with(class_id)
+        else:
+            self.try_to(self.controller.select, class_id)
+
     def next_class(self) -> None:
-        """Take the brush of the next class."""
-        if self.try_to(self.controller.select_next):
-            self._paint()
+        """Go on with the next class."""
+        self.take_class(self.controller.next_class())
 
     def finish_slice(self) -> None:
         """What is unpainted of this slice is background."""
@@ -184,6 +223,10 @@ class SegmentWidget(QScrollArea):
     def segment(self) -> None:
         """Train on all hints."""
         self.begin(lambda: self.controller.segment(self.steps.value() or None, self.objects.currentData()))
+
+    def find_objects(self) -> None:
+        """Make masks of all boxes, of each anew."""
+        self.begin(lambda: self.controller.find_objects(again=True))
 
     def go_or_stop(self) -> None:
         """One key for both buttons."""
@@ -203,27 +246,12 @@ class SegmentWidget(QScrollArea):
         self._show()
         self.status.setText("Stopped; what is there is kept.")
 
-    def ask_save_mask(self) -> None:
-        """Save the mask where the user says."""
-        if not self.try_to(self.controller.mask_path):
-            return
-        name, _ = QFileDialog.getSaveFileName(self, "Save mask", str(self.controller.mask_path()))
-        if name:
-            self.begin(lambda: self.controller.save_mask(Path(name)))
-
-    def ask_save_model(self) -> None:
-        """Save the model where the user says."""
-        name, _ = QFileDialog.getSaveFileName(self, "Save model (a folder)", "model")
-        if name:
-            self.try_to(self.controller.save_model, Path(name))
-
-    def ask_open_model(self) -> None:
-        """Open the model that the user names."""
-        name = QFileDialog.getExistingDirectory(self, "Open model (a folder)")
-        if name:
-            self.begin(lambda: self.controller.open_model(Path(name)))
-
     # how it is done
+
+    def _follow_boxes(self) -> None:
+        """Boxes have changed, and nothing else is under way."""
+        if self.worker is None and self.controller.objects_due():
+            self.begin(self.controller.find_objects)
 
     def try_to(self, action: Callable[..., Any], *arguments: Any) -> bool:
         """Call the controller; show an InputError as its sentence. Says whether it went well."""
@@ -310,10 +338,14 @@ class SegmentWidget(QScrollArea):
                 c.message = str(error)
         c.hints = c.hints if c.hints in layers else None
         c.clicks = c.clicks if c.clicks in layers else None
+        if c.boxes.layer is not None and c.boxes.layer not in layers:
+            c.boxes.choose(None)
         labels = [layer for layer in kinds["Labels"] if layer.editable]
         fill(self.images, kinds["Image"], c.image, None)
         fill(self.hints, labels, c.hints, "none yet")
         fill(self.clicks, kinds["Points"], c.clicks, "none")
+        fill(self.boxes, kinds["Shapes"], c.boxes.layer, "none")
+        self.depth_row.setVisible(c.image is not None and to_image(c.image).ndim == 3)
         self._show()
 
     def _show(self) -> None:
@@ -334,4 +366,4 @@ class SegmentWidget(QScrollArea):
         self.message.setVisible(bool(c.message))
 
 
-_SHOWN = ("Image", "Labels", "Points")
+_SHOWN = ("Image", "Labels", "Points", "Shapes")

@@ -1,10 +1,14 @@
-"""Draws docs/images/napari.png: the plugin at work on the brain sample, hints painted and a mask learned.
+"""Draws docs/images/napari.png and napari-boxes.png: the plugin at work on the brain sample and on coins.
 
-Needs a screen (make screenshots brings one) and nilearn.
+`python scripts/screenshots.py [hints] [boxes] [STEPS]`: both pictures where none is named. Needs a screen
+(make screenshots brings one) and nilearn.
 """
 
+import runpy
 import sys
+import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +17,13 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
-OUT = Path(__file__).parent.parent / "docs" / "images" / "napari.png"
+from napari_plugin import backend
+
+ROOT = Path(__file__).parent.parent
 SIZE = (1400, 900)
 SLICES = range(18, 80, 10)  # axial slices that get strokes
 SHOWN = 43  # one between two of them
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+STEPS = next((int(word) for word in sys.argv[1:] if word.isdigit()), 300)
 
 
 def strokes(mask: np.ndarray, rng: np.random.Generator, count: int = 2, length: int = 22) -> np.ndarray:
@@ -63,13 +69,49 @@ def wait(seconds: float, until=lambda: False) -> float:
     return slowest
 
 
-def main() -> None:
-    """Paint, train, and take the picture."""
+def window():
+    """A viewer, large enough and dark."""
     import napari
 
     viewer = napari.Viewer(show=True)
     viewer.theme = "dark"
     viewer.window.resize(*SIZE)
+    return viewer
+
+
+def save(viewer, name: str) -> None:
+    """Take the picture of the window."""
+    out = ROOT / "docs" / "images" / name
+    picture = Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(out, optimize=True)
+    print(f"{out.name}: {picture.size}, {out.stat().st_size // 1024} kB")
+
+
+def boxes() -> None:
+    """Open the coins with their boxes, and let each become an object."""
+    viewer = window()
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        runpy.run_path(str(ROOT / "examples" / "boxes.py"))
+        viewer.open("coins", plugin="wsseg")
+    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
+    controller = widget.controller
+    widget.draw_boxes()
+    wait(60, backend._done.is_set)  # else its load is timed as well
+    viewer.reset_view()  # the docks have their sizes by now
+    began = time.monotonic()
+    widget.find_objects()
+    slowest = wait(120, lambda: widget.worker is None)
+    count = len(controller.boxes.segments)
+    print(f"{count} boxes: masks after {time.monotonic() - began:.1f} s; slowest answer {slowest:.2f} s")
+    wait(1)
+    save(viewer, "napari-boxes.png")
+    viewer.close()
+
+
+def hints() -> None:
+    """Paint, train, and take the picture."""
+    viewer = window()
     viewer.open_sample("wsseg", "brain")
     _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
     controller = widget.controller
@@ -98,10 +140,7 @@ def main() -> None:
             first = time.monotonic() - began
             print(f"first mask after {first:.1f} s")
     print(f"the window was slow to answer for {slowest:.2f} s at most; {controller.run.words()}")
-    picture = Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False))
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    picture.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(OUT, optimize=True)
-    print(f"{OUT.name}: {picture.size}, {OUT.stat().st_size // 1024} kB")
+    save(viewer, "napari.png")
     stopped = time.monotonic()
     widget.stop()
     print(f"Stop answered after {time.monotonic() - stopped:.3f} s: {widget.status.text()}")
@@ -110,4 +149,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for draw in (boxes, hints):
+        if draw.__name__ in sys.argv or not {"boxes", "hints"} & set(sys.argv):
+            draw()

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari_plugin.controller import Controller
 from napari_plugin.layers import KEY, belongs
 from napari_plugin.reader import read_file
+from napari_plugin.results import find_or_make
 from napari_plugin.session import Job, Note, Preview, Wishes, apply_model, segment
 from wsseg.colours import class_colour
 from wsseg.errors import InputError
@@ -110,7 +111,7 @@ def test_what_a_dropped_run_still_sends_changes_nothing():
 
 
 def test_new_strokes_reach_a_running_training_when_the_hand_rests(monkeypatch):
-    monkeypatch.setattr("napari_plugin.controller.SETTLED", 0.0)
+    monkeypatch.setattr("napari_plugin.marks.SETTLED", 0.0)
     _, controller = scene(2)
     work = controller.segment(steps=3)
     next(work)
@@ -183,9 +184,9 @@ def test_classes_and_colours_reach_all_layers():
         np.testing.assert_allclose(layer.colormap.map(1), (1, 0, 0, 1))
         np.testing.assert_allclose(layer.colormap.map(0), (0, 0, 0, 0))
     assert controller.hints.metadata[KEY]["classes"] == {1: "coin", 2: "class 2"}
-    controller.select_next()
+    controller.select(controller.next_class())
     assert controller.selected == BACKGROUND
-    controller.select_next()
+    controller.select(controller.next_class())
     assert controller.selected == 1
     controller.remove_class(2)
     assert controller.classes == {1: "coin"}
@@ -232,10 +233,10 @@ def test_segment_says_what_is_missing(spoil, words):
     assert controller.run is None
 
 
-@pytest.mark.parametrize("action", ["apply", "save_model", "save_mask"])
+@pytest.mark.parametrize("action", ["apply", "save_model", "save"])
 def test_what_needs_a_model_or_a_mask_says_so(action, tmp_path):
     _, controller = scene(2)
-    arguments = [] if action == "apply" else [tmp_path / "x.tif"]
+    arguments = {"apply": [], "save_model": [tmp_path / "x"], "save": ["mask", tmp_path / "x.tif"]}[action]
     with pytest.raises(InputError, match="There is no"):
         getattr(controller, action)(*arguments)
 
@@ -309,10 +310,10 @@ def nifti(folder, transpose=False):
 
 def test_saved_mask_has_the_geometry_of_the_file(tmp_path):
     path, controller = nifti(tmp_path)
-    mask = controller.mask_of(controller.image)
+    mask = find_or_make(controller.layers, controller.image, "mask", {}, None)
     mask.data[2:5, 3, 4:8] = 1
-    assert controller.mask_path() == tmp_path / "scan_mask.nii.gz"
-    run(controller, controller.save_mask(controller.mask_path()))
+    assert controller.place_for("mask") == tmp_path / "scan_mask.nii.gz"
+    run(controller, controller.save("mask", controller.place_for("mask")))
     saved, original = nibabel.load(tmp_path / "scan_mask.nii.gz"), nibabel.load(path)
     np.testing.assert_array_equal(saved.affine, original.affine)
     np.testing.assert_array_equal(np.asarray(saved.dataobj), mask.data)
@@ -320,9 +321,9 @@ def test_saved_mask_has_the_geometry_of_the_file(tmp_path):
 
 def test_a_nifti_shown_in_another_order_is_not_saved_out_of_place(tmp_path):
     _, controller = nifti(tmp_path, transpose=True)
-    controller.mask_of(controller.image)
+    find_or_make(controller.layers, controller.image, "mask", {}, None)
     with pytest.raises(InputError, match="another order of axes"):
-        run(controller, controller.save_mask(tmp_path / "mask.nii.gz"))
+        run(controller, controller.save("mask", tmp_path / "mask.nii.gz"))
     assert not (tmp_path / "mask.nii.gz").exists()
 
 

@@ -111,3 +111,20 @@ def test_weak_labels_check_themselves():
         WeakLabels(np.zeros((2, 2), np.int64), np.zeros((2, 3), np.float32))
     with pytest.raises(ValueError, match="≥ 0"):
         WeakLabels(np.zeros((2, 2), np.int64), np.full((2, 2), -1, np.float32))
+
+
+def test_hints_are_the_same_only_if_all_is():
+    scribbles = np.zeros((4, 4), np.uint8)
+    one = Hints((4, 4), scribbles, boxes=(Box((0, 0), (2, 2), 1, 1),))
+    assert one.same(Hints((4, 4), scribbles.copy(), boxes=(Box((0, 0), (2, 2), 1, 1),)))
+    painted = scribbles.copy()
+    painted[0, 0] = 1
+    for other in (
+        Hints((4, 4), painted, boxes=one.boxes),
+        Hints((4, 4), None, boxes=one.boxes),
+        Hints((4, 4), scribbles, boxes=(Box((0, 0), (2, 2), 1, 2),)),
+        Hints((4, 4), scribbles, boxes=one.boxes, all_boxed=False),
+        Hints((4, 4), scribbles, boxes=one.boxes, clicks=(Click((1.0, 1.0), 1),)),
+    ):
+        assert not one.same(other)
+        assert not other.same(one)

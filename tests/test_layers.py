@@ -71,7 +71,7 @@ def test_layers_to_hints_to_layers(ndim):
     clicks.add([1.0] * ndim)
     clicks.feature_defaults = {"class": "0"}
     clicks.add([2.0] * ndim)
-    hints = to_hints(labels, clicks, {1: "a", 2: "b"})
+    hints = to_hints(image, labels, clicks, {1: "a", 2: "b"})
     labels.data[:] = 7  # a later stroke must not reach what was handed out
     np.testing.assert_array_equal(hints.scribbles, drawn)
     assert hints.clicks == (Click((1.0,) * ndim, 2), Click((2.0,) * ndim, 0))
@@ -152,14 +152,15 @@ def test_images_that_cannot_be_segmented_say_why(data, words):
 
 
 def test_labels_that_are_no_hints_say_why():
+    image = Image(np.zeros((3, 3)))
     with pytest.raises(InputError, match="holds the label 300"):
-        to_hints(Labels(np.full((3, 3), 300)), None, {1: "a"})
+        to_hints(image, Labels(np.full((3, 3), 300)), None, {1: "a"})
     labels = Labels(np.ones((3, 3), np.uint8))
     cats = Points([[1, 1]], features={"class": ["cat"]})
     with pytest.raises(InputError, match="the class “cat”"):
-        to_hints(labels, cats, {1: "dog"})
+        to_hints(image, labels, cats, {1: "dog"})
     with pytest.raises(InputError, match="no feature “class”"):
-        to_hints(labels, Points([[1, 1]]), {1: "dog"})
+        to_hints(image, labels, Points([[1, 1]]), {1: "dog"})
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])

@@ -1,10 +1,12 @@
 """The widget in a real viewer: from strokes to a mask, Stop, errors. Few tests: each viewer costs seconds."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from napari_plugin.results import find_or_make
 from napari_plugin.widget import KEYS, SegmentWidget
 from wsseg.steps import Step
 
@@ -127,7 +129,7 @@ def test_keys_and_classes(scene):
     assert c.hints.selected_label == 255
     actions["U"](viewer)
     assert (c.hints.data == 255).sum() >= 252
-    c.mask_of(c.image)
+    find_or_make(c.layers, c.image, "mask", c.colours, None)
     actions["H"](viewer)
     assert not viewer.layers["cube mask"].visible
     widget.new_clicks()
@@ -135,3 +137,56 @@ def test_keys_and_classes(scene):
     assert c.clicks.mode == "add"
     viewer.layers["cube"].name = "block"
     assert widget.images.currentText() == "block"
+
+
+def drag(layer, *corners):
+    """Draw with the mouse from one corner to another, as napari tells a layer of it."""
+    start, stop = (layer.data_to_world(corner) for corner in corners)
+    event = SimpleNamespace(type="mouse_press", position=start, button=1, modifiers=[])
+    moves = layer.mouse_drag_callbacks[0](layer, event)
+    next(moves)
+    event.type, event.position = "mouse_move", stop
+    next(moves)
+    event.type = "mouse_release"
+    assert next(moves, None) is None
+
+
+def test_boxes_become_objects_by_themselves_and_by_key(scene, qtbot):
+    viewer, widget = scene
+    c = widget.controller
+    viewer.dims.set_current_step(0, 4)
+    keys = {str(key): action for key, action in viewer.keymap.items()}
+    keys["W"](viewer)
+    layer = c.boxes.layer
+    assert widget.boxes.currentText() == "cube boxes"
+    assert layer.mode == "add_rectangle"
+    assert viewer.layers.selection.active == layer
+    drag(layer, (4, 4, 4), (4, 11, 11))
+    assert list(layer.features["box"]) == ["1"]
+    viewer.dims.set_current_step(0, 11)
+    drag(layer, (11, 4, 4), (11, 11, 11))
+    assert list(layer.features["box"]) == ["1", "1"]
+    qtbot.waitUntil(lambda: "cube objects" in viewer.layers, timeout=60_000)
+    wait(qtbot, widget)
+    found = viewer.layers["cube objects"].data == 1
+    truth = np.zeros((16, 16, 16), bool)
+    truth[4:12, 4:12, 4:12] = True
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
+    assert widget.status.text() == "Done."
+    assert widget.depth_row.isVisibleTo(widget)
+    keys["N"](viewer)  # boxes are drawn: the next class is for them
+    assert viewer.layers.selection.active == layer
+    widget.slices.setValue(4)
+    drag(layer, (11, 13, 13), (11, 15, 15))
+    assert list(layer.features["depth"]) == [0, 0, 4]
+    qtbot.waitUntil(lambda: 2 in c.boxes.found, timeout=60_000)
+    wait(qtbot, widget)
+    before = c.boxes.found
+    keys["J"](viewer)
+    assert not widget.go.isEnabled()
+    wait(qtbot, widget)
+    assert c.boxes.found[1] is not before[1]  # of each anew
+    layer.remove([0, 1, 2])
+    qtbot.waitUntil(lambda: not viewer.layers["cube objects"].data.any(), timeout=60_000)
+    viewer.layers.remove(layer)
+    assert c.boxes.layer is None

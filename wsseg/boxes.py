@@ -169,15 +169,24 @@ def settle(
     return [segment(box, mask) for box, mask in zip(boxes, masks, strict=True)]
 
 
-def render(shape: Sequence[int], segments: Sequence[Segment], outputs: Mapping[int, int]) -> WeakLabels:
-    """Labels of an image: rule 1, outside of all boxes is background; small boxes in front of large ones.
+def render(
+    shape: Sequence[int],
+    segments: Sequence[Segment],
+    outputs: Mapping[int, int],
+    *,
+    all_boxed: bool = True,
+) -> WeakLabels:
+    """Labels of an image; small boxes in front of large ones.
 
     Args:
         shape: Of the image.
         segments: Of its boxes.
         outputs: Class id to network output.
+        all_boxed: Rule 1, outside of all boxes is background; else nothing is known there.
     """
-    target, weight = np.zeros(tuple(shape), np.int64), np.ones(tuple(shape), np.float32)
+    target, weight = np.zeros(tuple(shape), np.int64), np.full(tuple(shape), all_boxed, np.float32)
+    for one in segments:
+        weight[place_of(one.box)] = 1
     for one in sorted(segments, key=lambda one: -volume(one.box)):
         place = place_of(one.box)
         weight[place][~one.known] = 0

@@ -69,7 +69,7 @@ class BoxImage:
             outputs: Class id to network output.
             lines: Whether to add what terms of the loss need to know of the boxes.
         """
-        labels = render(self.image.shape, segments, outputs)
+        labels = render(self.image.shape, segments, outputs, all_boxed=self.hints.all_boxed)
         for crowd in self.crowds:
             place = place_of(crowd)
             labels.weight[place][labels.target[place] == 0] = 0

@@ -119,7 +119,7 @@ def _box(
             f"{where}: its image {image['file_name']} is {shape[1]} × {shape[0]} pixels, but the file says "
             f"{told[1]} × {told[0]}; the boxes are of another version of the image."
         )
-    start, stop = _interval(entry, shape, where)
+    start, stop = to_interval(entry, shape, where)
     return stem, Box(start, stop, classes[entry["category_id"]][0], number)
 
 
@@ -153,8 +153,8 @@ def _classes(path: Path, categories: list[dict[str, Any]], known: Known) -> dict
     return classes
 
 
-def _interval(
-    entry: dict[str, Any], shape: tuple[int, ...], where: str
+def to_interval(
+    entry: Mapping[str, Any], shape: tuple[int, ...], where: str
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(start, stop) of one annotation, clipped to the image."""
     key, count = ("bbox3d", 6) if len(shape) == 3 else ("bbox", 4)

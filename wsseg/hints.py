@@ -53,6 +53,8 @@ class Hints:
         clicks: Points.
         boxes: Boxes around objects; held and checked here, turned into labels elsewhere.
         tags: Classes present; None = nobody tagged this image, empty = tagged as "none of them".
+        all_boxed: Whether every object has a box, so that outside of the boxes is background. A dataset's
+            boxes.json says so.
 
     Raises:
         InputError: A map's shape differs from `shape`, a position lies outside, a box is empty.
@@ -64,6 +66,7 @@ class Hints:
     clicks: tuple[Click, ...] = ()
     boxes: tuple[Box, ...] = ()
     tags: frozenset[Tag] | None = None
+    all_boxed: bool = True
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3):
@@ -90,6 +93,14 @@ class Hints:
     def is_empty(self) -> bool:
         """Whether nothing at all is marked."""
         return not (self.name_voxels() or self.boxes or self.tags is not None)
+
+    def same(self, other: "Hints") -> bool:
+        """Whether another says just the same."""
+        maps = ((self.scribbles, other.scribbles), (self.mask, other.mask))
+        lists = ("shape", "clicks", "boxes", "tags", "all_boxed")
+        return all(getattr(self, name) == getattr(other, name) for name in lists) and all(
+            np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in maps
+        )
 
     def name_voxels(self) -> bool:
         """Whether anything says what single voxels are, which boxes and tags do not."""

@@ -82,17 +82,23 @@ class View:
 
 
 def fit_image(
-    view: View, config: FitConfig, *, evidence: Mapping[int, np.ndarray] | None = None
+    view: View,
+    config: FitConfig,
+    *,
+    evidence: Mapping[int, np.ndarray] | None = None,
+    which: Sequence[Box] | None = None,
 ) -> list[np.ndarray]:
     """The probability of the object in each box of an image, float32, the box's shape.
 
     Args:
         view: The image.
         config: Weights of the terms.
-        evidence: Class id to a network's scores log p/(1 − p), float32 (*S).
+        evidence: Class id to scores log p/(1 − p), say of a network, (*S).
+        which: The boxes to do, of the view's; None = all. The others count as neighbours all the same.
     """
     found: dict[int, np.ndarray] = {}
-    for crops in _batches(view):
+    wanted = view.boxes if which is None else which
+    for crops in _batches(view, wanted):
         scores = None
         if evidence is not None:
             parts = [resample(evidence[box.class_id][None], box, crops.side)[0] for box in crops.boxes]
@@ -100,13 +106,13 @@ def fit_image(
         probability = fit_boxes(crops, config, evidence=scores)
         for index, box in enumerate(crops.boxes):
             found[box.id] = crops.to_box(index, probability[index])
-    return [found[box.id] for box in view.boxes]
+    return [found[box.id] for box in wanted]
 
 
-def _batches(view: View) -> Iterator[Crops]:
-    """The boxes cut out in batches of one grid each, one batch in memory at a time."""
-    for side in sorted({side_of(box) for box in view.boxes}):
-        same = [box for box in view.boxes if side_of(box) == side]
+def _batches(view: View, which: Sequence[Box]) -> Iterator[Crops]:
+    """Boxes cut out in batches of one grid each, one batch in memory at a time."""
+    for side in sorted({side_of(box) for box in which}):
+        same = [box for box in which if side_of(box) == side]
         size = BATCH[view.values.ndim - 1]
         for start in range(0, len(same), size):
             yield cut_boxes(view.values, same[start : start + size], side, view.boxes)

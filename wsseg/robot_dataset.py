@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wsseg.atomic import write_beside
+from wsseg.boxfile import to_bbox, to_size
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.images import Image, list_images, mask_path, peek_image, read_labels, write_mask
@@ -236,19 +237,10 @@ def _write_boxes(
     annotations: list[dict[str, Any]] = []
     for number, (stem, robot) in enumerate(found.items(), 1):
         shape = shapes[stem]
-        size = {"height": shape[0], "width": shape[1]} if len(shape) == 2 else {"shape": list(shape)}
-        images.append({"id": number, "file_name": files[stem], **size})
+        images.append({"id": number, "file_name": files[stem], **to_size(shape)})
         for box in robot.boxes:
-            sides = [b - a for a, b in zip(box.start, box.stop, strict=True)]
-            flat = {"bbox": [*box.start[::-1], *sides[::-1]], "area": int(np.prod(sides)), "iscrowd": 0}
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": box.class_id,
-                    **(flat if len(shape) == 2 else {"bbox3d": [*box.start, *sides]}),
-                }
-            )
+            own = {"id": len(annotations) + 1, "image_id": number, "category_id": box.class_id}
+            annotations.append({**own, **to_bbox(box)})
     categories = [{"id": k, "name": name} for k, name in names.items()]
     _write_json(path, {"images": images, "annotations": annotations, "categories": categories})
 

@@ -1,0 +1,78 @@
+"""Seconds from button to masks in the napari plugin: boxes drawn on a picture of 512 × 512, without a window.
+
+`python -m benchmarks.plugin`. The controller is driven as the widget drives it, so that the time is that of
+reading the boxes, the work, and writing the layers; drawing on screen comes on top.
+"""
+
+import time
+
+import numpy as np
+from napari.components import ViewerModel
+
+from napari_plugin.backend import loading
+from napari_plugin.controller import Controller
+from napari_plugin.results import find
+from wsseg.steps import Step, finish
+
+SIZE, COUNT = 512, 30
+
+
+def discs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blurred bright discs of 16 to 40 pixels on a noisy ground, and the number of the disc at each pixel."""
+    rng = np.random.default_rng(0)
+    truth = np.zeros((SIZE, SIZE), int)
+    grid = np.indices(truth.shape)
+    number = 0
+    while number < count:
+        radius, centre = rng.uniform(8, 20), rng.uniform(25, SIZE - 25, 2)
+        inside = ((grid - centre[:, None, None]) ** 2).sum(0) < radius**2
+        near = ((grid - centre[:, None, None]) ** 2).sum(0) < (radius + 6) ** 2
+        if not truth[near].any():
+            number += 1
+            truth[inside] = number
+    return 60 + 60 * (truth > 0) + rng.normal(0, 20, truth.shape), truth
+
+
+def seconds(controller: Controller, *, again: bool = False) -> tuple[float, float]:
+    """Until the first masks are shown, and until all are."""
+    began, first = time.perf_counter(), None
+    work = controller.find_objects(again=again)
+    for event in work:
+        controller.take(event, controller.generation)
+        if first is None and isinstance(event, Step) and event.stage == "boxes" and event.index:
+            first = time.perf_counter() - began
+    controller.end(controller.generation)
+    return first or time.perf_counter() - began, time.perf_counter() - began
+
+
+def main() -> None:
+    """Print the table."""
+    began = time.perf_counter()
+    finish(loading())
+    print(f"torch loaded in {time.perf_counter() - began:.1f} s, in the background while one draws")
+    image, truth = discs(COUNT)
+    viewer = ViewerModel()
+    controller = Controller(viewer.layers)
+    controller.choose_image(viewer.add_image(image, name="discs"))
+    layer = controller.new_boxes()
+    for number in range(1, COUNT + 1):
+        where = np.argwhere(truth == number)
+        layer.add(np.array([where.min(0) - 0.5, where.max(0) + 0.5]), shape_type="rectangle")
+    print("|  | first masks, s | all masks, s | CPU, s |\n|---|---|---|---|")
+    for what in (f"{COUNT} boxes, first time", f"{COUNT} boxes, again", "one moved", "one deleted"):
+        if what == "one moved":
+            layer.data = [one + (2.0 if index == 3 else 0.0) for index, one in enumerate(layer.data)]
+        if what == "one deleted":
+            layer.remove([5])
+        cpu = time.process_time()
+        first, all_ = seconds(controller, again=what.endswith("again"))
+        print(f"| {what} | {first:.2f} | {all_:.2f} | {time.process_time() - cpu:.2f} |")
+        if what.endswith("again"):
+            objects = find(viewer.layers, controller.image, "objects").data
+            pairs = [(objects == k, truth == k) for k in range(1, COUNT + 1)]
+            iou = np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs])
+    print(f"mean IoU {iou:.3f}")
+
+
+if __name__ == "__main__":
+    main()

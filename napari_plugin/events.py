@@ -1,0 +1,42 @@
+"""What the work under way sends to the main thread, besides `Step`s."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from wsseg.boxes import Segment
+from wsseg.steps import Step
+
+if TYPE_CHECKING:
+    from wsseg.boxmasks import Found
+    from wsseg.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A piece of the mask: uint8 values for a region, and the model that made them."""
+
+    region: tuple[slice, ...]
+    mask: np.ndarray
+    model: "Model"
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The masks of all boxes that are done, and what was found in each, by its id."""
+
+    segments: tuple[Segment, ...]
+    found: Mapping[int, "Found"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the user; the work goes on."""
+
+    text: str
+
+
+Event = Step | Preview | Objects | Note
+Work = Generator[Event, None, Union["Model", None]]

@@ -1,0 +1,84 @@
+"""The buttons at the bottom of the widget: what is opened and saved, each with its file dialog."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
+
+from napari_plugin.forms import button
+
+if TYPE_CHECKING:
+    from napari_plugin.controller import Controller
+
+
+class FileButtons(QWidget):
+    """Asks for names and calls the controller.
+
+    Args:
+        controller: The plugin's.
+        try_to: Calls it and shows its sentence where it refuses; says whether it went well.
+        begin: Starts the work that it makes.
+    """
+
+    def __init__(
+        self,
+        controller: "Controller",
+        try_to: Callable[..., bool],
+        begin: Callable[[Callable[[], Any]], None],
+    ) -> None:
+        super().__init__()
+        self.controller, self.try_to, self.begin = controller, try_to, begin
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        buttons = {
+            "Save mask …": lambda: self.ask_save("mask"),
+            "Save objects …": lambda: self.ask_save("objects"),
+            "Save boxes …": self.ask_save_boxes,
+            "Apply model": lambda: begin(controller.apply),
+            "Open model …": self.ask_open_model,
+            "Save model …": self.ask_save_model,
+            "Forget model": lambda: try_to(controller.forget_model),
+        }
+        for index, (text, action) in enumerate(buttons.items()):
+            grid.addWidget(button(text, action), index // 2, index % 2)
+
+    def ask_save(self, role: str) -> None:
+        """Save the "mask" or the "objects" where the user says."""
+        if (place := self._place_for(role)) is None:
+            return
+        name, _ = QFileDialog.getSaveFileName(self, f"Save {role}", str(place))
+        if name:
+            self.begin(lambda: self.controller.save(role, Path(name)))
+
+    def ask_save_boxes(self) -> None:
+        """Save the boxes where the user says."""
+        if (place := self._place_for("boxes")) is None:
+            return
+        name, _ = QFileDialog.getSaveFileName(
+            self,
+            "Save boxes (COCO; a file that is there keeps the boxes of other images)",
+            str(place),
+            "COCO (*.json)",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
+        if name:
+            self.begin(lambda: self.controller.save_boxes(Path(name).with_suffix(".json")))
+
+    def ask_save_model(self) -> None:
+        """Save the model where the user says."""
+        name, _ = QFileDialog.getSaveFileName(self, "Save model (a folder)", "model")
+        if name:
+            self.try_to(self.controller.save_model, Path(name))
+
+    def ask_open_model(self) -> None:
+        """Open the model that the user names."""
+        name = QFileDialog.getExistingDirectory(self, "Open model (a folder)")
+        if name:
+            self.begin(lambda: self.controller.open_model(Path(name)))
+
+    def _place_for(self, role: str) -> Path | None:
+        """Where to offer to save; None where there is no image, which is told."""
+        found: list[Path] = []
+        self.try_to(lambda: found.append(self.controller.place_for(role)))
+        return found[0] if found else None

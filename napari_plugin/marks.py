@@ -1,0 +1,240 @@
+"""What is marked on an image: its layers and the classes they know. Knows neither Qt nor the viewer."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_plugin.boxtool import BoxTool
+from napari_plugin.classtable import ClassTable
+from napari_plugin.layers import (
+    KEY,
+    belongs,
+    colormap,
+    finish_slice,
+    make_clicks,
+    make_labels,
+    to_hints,
+    to_image,
+)
+from napari_plugin.results import find, toggle
+from wsseg.errors import InputError
+from wsseg.hints import BACKGROUND, Hints
+
+if TYPE_CHECKING:
+    from napari.components import LayerList
+    from napari.layers import Image as ImageLayer
+    from napari.layers import Labels, Layer, Points, Shapes
+
+SETTLED = 0.5  # seconds after the last stroke that the hand is taken to rest
+
+
+class Marks:
+    """The layers at work, and what the next stroke, click or box is.
+
+    Args:
+        layers: The viewer's layers; hints, clicks and boxes are added to them.
+
+    Attributes:
+        image, hints, clicks: The layers at work, or None.
+        boxes: Those at work.
+        table: The classes.
+        selected: The class that the brush paints, 255 for background.
+        message: The last thing worth telling.
+    """
+
+    def __init__(self, layers: "LayerList") -> None:
+        self.layers = layers
+        self.image: ImageLayer | None = None
+        self.hints: Labels | None = None
+        self.clicks: Points | None = None
+        self.table = ClassTable()
+        self.boxes = BoxTool(self.table, self._mark_changed)
+        self.selected = 1
+        self.message = ""
+        self._changed: float | None = None  # when the hints last changed, None if they did not
+
+    # layers
+
+    def choose_image(self, layer: "ImageLayer | None") -> None:
+        """Work on this image; its hints, clicks and boxes come along if it has some.
+
+        Raises:
+            InputError: It is no image that can be segmented; nothing is chosen then.
+        """
+        self.image = self.hints = self.clicks = None
+        self.boxes.choose(None)
+        if layer is None:
+            return
+        to_image(layer)
+        self.image = layer
+        for other in self.layers:
+            if belongs(other, layer, "hints"):
+                self.choose_hints(other)
+            elif belongs(other, layer, "clicks"):
+                self.clicks = other
+            elif belongs(other, layer, "boxes"):
+                self.choose_boxes(other)
+
+    def choose_hints(self, layer: "Labels | None") -> None:
+        """Take hints from this Labels layer, and classes where it knows them."""
+        self.hints = layer
+        if layer is None:
+            return
+        self._know_classes_of(layer)
+        layer.events.paint.connect(self._mark_changed)
+        layer.events.set_data.connect(self._mark_changed)  # undo and redo say only this
+        layer.events.selected_label.connect(self._follow_label)
+        self._paint_classes()
+        layer.selected_label = self.selected
+
+    def new_hints(self) -> "Labels":
+        """Add an empty hints layer for the image, ready to paint."""
+        image = self.need_image()
+        layer = make_labels(image, "hints", self.colours)
+        self.layers.append(layer)
+        self.choose_hints(layer)
+        layer.brush_size = max(2, min(layer.data.shape[-2:]) // 40)
+        return layer
+
+    def new_clicks(self) -> "Points":
+        """Add an empty layer for clicks."""
+        self.clicks = make_clicks(self.need_image(), self.colours, self._click_class())
+        self.layers.append(self.clicks)
+        return self.clicks
+
+    def choose_boxes(self, layer: "Shapes | None") -> None:
+        """Take boxes from this Shapes layer, and classes where it knows them."""
+        if layer is not None:
+            self._know_classes_of(layer)
+        self.boxes.choose(layer)
+        self._paint_classes()
+
+    def new_boxes(self) -> "Shapes":
+        """Add an empty layer for boxes."""
+        layer = self.boxes.new(self.need_image())
+        self.layers.append(layer)
+        self.choose_boxes(layer)
+        return layer
+
+    def toggle_mask(self) -> None:
+        """Show or hide the mask and the objects."""
+        toggle(self.layers, self.image)
+
+    # classes
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Class id to name."""
+        return self.table.names
+
+    @property
+    def colours(self) -> dict[int, str]:
+        """Class id to "#RRGGBB"."""
+        return self.table.colours
+
+    def add_class(self, class_id: int | None = None) -> int:
+        """Add a class, by default under the smallest free id, and paint with it."""
+        k = self.table.add(class_id)
+        self._paint_classes()
+        self.select(k)
+        return k
+
+    def rename_class(self, class_id: int, name: str) -> None:
+        """Give a class another name, one that no other class has."""
+        self.table.rename(class_id, name)
+        self._paint_classes()
+
+    def recolour_class(self, class_id: int, colour: str) -> None:
+        """Give a class another colour, "#RRGGBB", in all layers."""
+        self.table.colours[class_id] = colour
+        self._paint_classes()
+
+    def remove_class(self, class_id: int) -> None:
+        """Take a class out of the table.
+
+        Raises:
+            InputError: It is the last one, or it is still marked.
+        """
+        if self.hints is not None and bool(np.any(np.asarray(self.hints.data) == class_id)):
+            raise InputError(f"“{self.classes[class_id]}” is still painted in the hints; erase that first.")
+        if self.boxes.uses(class_id):
+            raise InputError(f"There are boxes of “{self.classes[class_id]}” still; delete them first.")
+        self.table.remove(class_id)
+        self._paint_classes()
+        self.select(min(self.classes))
+
+    def select(self, class_id: int) -> None:
+        """Paint, click and draw boxes with this class from now on; 255 is background."""
+        if class_id not in self.classes and class_id != BACKGROUND:
+            self.add_class(class_id)
+        self.selected = class_id
+        if self.hints is not None:
+            self.hints.selected_label = class_id
+        if self.clicks is not None:
+            self.clicks.feature_defaults = {"class": str(self._click_class())}
+        self.boxes.select(class_id)
+
+    def next_class(self) -> int:
+        """The class after the selected one in turn, background after the last."""
+        order = [*self.classes, BACKGROUND]
+        return order[(order.index(self.selected) + 1) % len(order)]
+
+    def finish_slice(self, point: Sequence[float], displayed: Sequence[int]) -> None:
+        """The rest of the slice on screen is background; arguments as `layers.finish_slice`."""
+        hints = self.hints if self.hints is not None else self.new_hints()
+        count = finish_slice(hints, point, displayed)
+        self.message = (
+            f"{count:,} voxels of this slice are now background." if count else "It is finished already."
+        )
+
+    def read_hints(self) -> Hints:
+        """All that is marked now.
+
+        Raises:
+            InputError: Something marked makes no sense.
+        """
+        self._changed = None
+        image, boxes = self.need_image(), self.boxes
+        drawn = boxes.read(image)
+        return to_hints(image, self.hints, self.clicks, self.classes, drawn, all_boxed=boxes.all_boxed)
+
+    def rests(self) -> bool:
+        """Whether something has changed since it was last read, and the hand rests."""
+        return self._changed is not None and time.monotonic() - self._changed >= SETTLED
+
+    def need_image(self) -> "ImageLayer":
+        if self.image is None or self.image not in self.layers:
+            raise InputError("Choose an image first: open one, or take one from File > Open Sample > wsseg.")
+        return self.image
+
+    def _know_classes_of(self, layer: "Layer") -> None:
+        """Take over the classes that a layer of hints brings along."""
+        if known := layer.metadata.get(KEY, {}).get("classes"):
+            self.table.replace(known)
+            self.selected = min(self.classes)
+            self.boxes.select(self.selected)
+
+    def _click_class(self) -> int:
+        return 0 if self.selected == BACKGROUND else self.selected
+
+    def _follow_label(self) -> None:
+        """The user picked a label in napari's own controls."""
+        if self.hints is not None and self.hints.selected_label in (*self.classes, BACKGROUND):
+            self.selected = int(self.hints.selected_label)
+
+    def _mark_changed(self) -> None:
+        self._changed = time.monotonic()
+
+    def _paint_classes(self) -> None:
+        """Write classes and colours into the layers that show them."""
+        if (mask := find(self.layers, self.image, "mask")) is not None:
+            mask.colormap = colormap(self.colours)
+        self.boxes.tidy()
+        if self.hints is not None:
+            self.hints.colormap = colormap(self.colours)
+        for layer in (self.hints, self.boxes.layer):
+            if layer is not None:
+                own = {**layer.metadata.get(KEY, {}), "classes": dict(self.classes)}
+                layer.metadata = {**layer.metadata, KEY: own}
