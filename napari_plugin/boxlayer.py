@@ -128,9 +128,8 @@ def tidy(layer: "Shapes", colours: Mapping[int, str], class_id: int, depth: int)
     defaults = {**before, "box": "", "class": str(class_id), "depth": depth}
     if defaults != before:
         layer.feature_defaults = defaults
-    with (
-        layer.block_update_properties()
-    ):  # or a box just drawn, which is selected still, would change as well
+    # without the block a box just drawn, which is selected still, would change its colour as well
+    with layer.block_update_properties():
         layer.current_edge_color = colours.get(class_id, class_colour(class_id))
     if count:
         paint = transform_color([colours.get(int(k) if k.isdigit() else 0, "white") for k in classes])
