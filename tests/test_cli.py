@@ -301,7 +301,9 @@ class TestRobot:
     def test_check_reads_the_other_kinds(self, tmp_path, data, kind):
         made = tmp_path / "made"
         wsseg_("robot", tmp_path / "truth", "--images", data / "images", "--out", made, "--kind", kind)
-        assert f"2 {kind}" in wsseg_("check", made).stdout
+        told = wsseg_("check", made).stdout
+        assert f"2 {kind}" in told
+        assert ("wsseg refine" in told) == (kind == "boxes")
 
     def test_slices_are_those_asked_for(self, tmp_path):
         data = make_dataset(tmp_path / "data", 3)

@@ -30,6 +30,8 @@ def check(
     dataset = open_dataset(data, unknown=unknown, background=background, channel_axis=channel_axis)
     findings = run_with_progress(check_dataset(dataset))
     _tell(findings)
+    if findings.counts["boxes"]:
+        typer.echo(f"Boxes: wsseg refine {data} --out DIR --dry-run tells what masks of them would cost")
     for warning in findings.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     for error in findings.errors:
