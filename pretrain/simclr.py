@@ -1,0 +1,87 @@
+"""SimCLR: two views of a place are nearer to each other than to views of other scans.
+
+Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", section 2.1.
+Differs from the paper in: crops of the same scan are not negatives of each other; views by modality;
+pooling by average and maximum.
+"""
+
+import torch
+from torch import Tensor
+
+from pretrain.parts import Contrast, Method, contrast, gather, mlp, pool, pooled, product, unit
+from pretrain.views import Views
+from wsseg.unet import Encoder
+
+
+class SimCLR(Method):
+    """See the head of the file.
+
+    Args:
+        encoder: Trained in place.
+        size: Spatial size of the crops, voxels.
+        spacing: Size of a voxel per axis.
+        modality: A key of `pretrain.views.MODALITIES`.
+        steps: Length of the run.
+        seed: Of the views.
+        temperature: τ.
+        decoupled: Leave the positive out of the denominator (DCL, Yeh et al. 2022), for small batches.
+    """
+
+    SUMMARY = "contrastive: two views of a place against those of other scans; wants large batches"
+    advice = (
+        "SimCLR needs many crops of different scans in a batch: raise --batch to 64 or more, or use "
+        "--method moco, whose queue takes the place of a large batch."
+    )
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        size: tuple[int, ...],
+        spacing: tuple[float, ...],
+        modality: str,
+        steps: int,
+        seed: int,
+        *,
+        temperature: float = 0.2,
+        decoupled: bool = False,
+    ) -> None:
+        super().__init__(encoder)
+        self.temperature, self.decoupled = temperature, decoupled
+        self.views = Views(size, spacing, modality, seed, divisor=encoder.config.divisor)
+        self.head = mlp(pooled(encoder), 512, 128)
+
+    def forward(self, images: Tensor, scans: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            images: (N, C, *S), normalised.
+            scans: int64 (N,), which scan each is of.
+        """
+        views = torch.cat([self.views(images), self.views(images)])
+        first, second = self.head(pool(self.encoder(views)[-1])).chunk(2)
+        result = nt_xent(
+            gather(first), gather(second), gather(scans), self.temperature, decoupled=self.decoupled
+        )
+        self.note(accuracy=result.accuracy, chance=result.chance)
+        return result.loss
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(N, C, *S) -> (N, 128), the projection."""
+        return self.head(super().embed(images))
+
+
+def nt_xent(
+    first: Tensor, second: Tensor, scans: Tensor, temperature: float, *, decoupled: bool = False
+) -> Contrast:
+    """NT-Xent over 2·N views (equation 1), mean over views.
+
+    Args:
+        first, second: (N, D), any length; the rows of a place belong together.
+        scans: int64 (N,); rows of one scan are not negatives of each other.
+        temperature: τ.
+        decoupled: See `pretrain.parts.contrast`.
+    """
+    views, scans = unit(torch.cat([first, second])), scans.repeat(2)
+    positive = torch.arange(len(views), device=views.device).roll(len(first))
+    other = scans.view(-1, 1) != scans
+    return contrast(product(views, views) / temperature, positive, other, decoupled=decoupled)
