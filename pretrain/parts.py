@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,49 +11,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from wsseg.unet import Encoder
-
-
-class Method(nn.Module):
-    """What the loop knows of a method: `loss = method(images, scans)`, then `after_step()` once a step.
-
-    Attributes:
-        encoder: What is handed over.
-        metrics: Numbers of the last forward worth a curve; "accuracy" and "chance" where there is a task.
-        advice: What to change if it collapses or stays at chance, one sentence.
-        SUMMARY: What it is, one line.
-        BATCH: Places a step on a CPU, by the number of axes.
-        CROP: Edge of a crop in voxels of the finest axis, likewise.
-    """
-
-    SUMMARY: str
-    advice: str
-    BATCH: dict[int, int] = {2: 32, 3: 8}
-    CROP: dict[int, int] = {2: 64, 3: 32}
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self._seen: dict[str, Tensor] = {}
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Numbers of the last forward; waits for the device, so not to be asked for at every step."""
-        return {name: float(value) for name, value in self._seen.items()}
-
-    def note(self, **values: Tensor) -> None:
-        """Keep numbers for `metrics`."""
-        self._seen = {name: value.detach() for name, value in values.items()}
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(N, C, *S) -> (N, D), what a collapse shows in: here pooled features of the deepest level."""
-        return pool(self.encoder(images)[-1])
-
-    def decoder_state(self) -> dict[str, Tensor]:
-        """Decoder tensors named as in `wsseg.unet.UNet`, where the method trains one."""
-        return {}
-
-    def after_step(self) -> None:
-        """Called once an optimiser step: momentum copies, queues."""
 
 
 def pool(features: Tensor) -> Tensor:
@@ -78,7 +36,7 @@ def mlp(*widths: int, norm: bool = True, last_norm: bool = False) -> nn.Sequenti
         last_norm: Batch norm without scale and shift after the last layer.
     """
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-2], widths[1:-1], strict=True):
+    for before, after in pairwise(widths[:-1]):
         layers += [nn.Linear(before, after, bias=not norm)]
         layers += [nn.BatchNorm1d(after)] if norm else []
         layers += [nn.ReLU()]
@@ -160,39 +118,51 @@ def momentum(step: int, steps: int, start: float) -> float:
     return 1 - (1 - start) * (math.cos(math.pi * min(step / max(steps, 1), 1)) + 1) / 2
 
 
+def project(encoder: Encoder, head: nn.Module, images: Tensor) -> Tensor:
+    """(N, C, *S) -> (N, D): encoder, pooling, head."""
+    return head(pool(encoder(images)[-1]))
+
+
 class Momentum(nn.Module):
-    """An exact copy of networks that follows them slowly and has no gradient.
+    """An exact copy of encoder and head that follows them slowly and has no gradient.
 
     Parameters are averaged and buffers (batch norm's statistics) copied, so that the copy in evaluation mode
     is a whole network.
 
     Args:
-        networks: Copied as they are, never initialised anew.
+        encoder, head: Copied as they are, never initialised anew.
         steps: Length of the run, for `momentum`.
     """
 
-    count: Tensor
-
-    def __init__(self, networks: nn.Module, steps: int) -> None:
+    def __init__(self, encoder: Encoder, head: nn.Module, steps: int) -> None:
         super().__init__()
-        self.copy = copy.deepcopy(networks).requires_grad_(False)
-        self.steps, self.start = steps, momentum_start(steps)
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.encoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.head = copy.deepcopy(head).requires_grad_(False)
+        self.steps, self.start, self.done = steps, momentum_start(steps), 0
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """What the copy says."""
-        return self.copy(images)
+        """What the copy says: (N, C, *S) -> (N, D)."""
+        return project(self.encoder, self.head, images)
 
     @torch.no_grad()
-    def follow(self, networks: nn.Module) -> None:
+    def follow(self, encoder: Encoder, head: nn.Module) -> None:
         """One step after the networks."""
-        share = momentum(int(self.count), self.steps, self.start)
-        for own, other in zip(self.copy.parameters(), networks.parameters(), strict=True):
-            own.lerp_(other, 1 - share)
-        for own, other in zip(self.copy.buffers(), networks.buffers(), strict=True):
-            own.copy_(other)
-        self.count += 1
+        share = 1 - momentum(self.done, self.steps, self.start)
+        for own, other in ((self.encoder, encoder), (self.head, head)):
+            for mine, its in zip(own.parameters(), other.parameters(), strict=True):
+                mine.lerp_(its, share)
+            for statistic, source in zip(own.buffers(), other.buffers(), strict=True):
+                statistic.copy_(source)
+        self.done += 1
+
+    def get_extra_state(self) -> Tensor:
+        """Steps done, a tensor so that it goes into a safetensors file."""
+        return torch.tensor([self.done])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on with the schedule where the other stood."""
+        self.done = int(state)
 
 
 def rank() -> int:

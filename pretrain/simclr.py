@@ -8,21 +8,15 @@ pooling by average and maximum.
 import torch
 from torch import Tensor
 
-from pretrain.parts import Contrast, Method, contrast, gather, mlp, pool, pooled, product, unit
-from pretrain.views import Views
+from pretrain.method import Method
+from pretrain.parts import Contrast, contrast, gather, mlp, pooled, product, project, unit
 from wsseg.unet import Encoder
 
 
 class SimCLR(Method):
     """See the head of the file.
 
-    Args:
-        encoder: Trained in place.
-        size: Spatial size of the crops, voxels.
-        spacing: Size of a voxel per axis.
-        modality: A key of `pretrain.views.MODALITIES`.
-        steps: Length of the run.
-        seed: Of the views.
+    Args: as of `Method`, and
         temperature: τ.
         decoupled: Leave the positive out of the denominator (DCL, Yeh et al. 2022), for small batches.
     """
@@ -45,20 +39,14 @@ class SimCLR(Method):
         temperature: float = 0.2,
         decoupled: bool = False,
     ) -> None:
-        super().__init__(encoder)
+        super().__init__(encoder, size, spacing, modality, steps, seed)
         self.temperature, self.decoupled = temperature, decoupled
-        self.views = Views(size, spacing, modality, seed, divisor=encoder.config.divisor)
         self.head = mlp(pooled(encoder), 512, 128)
 
     def forward(self, images: Tensor, scans: Tensor) -> Tensor:
-        """The loss of a batch.
-
-        Args:
-            images: (N, C, *S), normalised.
-            scans: int64 (N,), which scan each is of.
-        """
+        """The loss of a batch, see `Method`."""
         views = torch.cat([self.views(images), self.views(images)])
-        first, second = self.head(pool(self.encoder(views)[-1])).chunk(2)
+        first, second = project(self.encoder, self.head, views).chunk(2)
         result = nt_xent(
             gather(first), gather(second), gather(scans), self.temperature, decoupled=self.decoupled
         )
@@ -67,7 +55,7 @@ class SimCLR(Method):
 
     def embed(self, images: Tensor) -> Tensor:
         """(N, C, *S) -> (N, 128), the projection."""
-        return self.head(super().embed(images))
+        return project(self.encoder, self.head, images)
 
 
 def nt_xent(

@@ -150,3 +150,15 @@ def place(positions: Tensor, size: Sequence[int], spot: Tensor) -> Tensor:
     room = torch.tensor(size, dtype=positions.dtype, device=positions.device) - 1 - (high - low)
     start = torch.where(room > 0, spot * room, room / 2)  # one that is too large sticks out equally
     return positions + (start - low).view(len(positions), *[1] * len(over), -1)
+
+
+def cut_windows(images: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:
+    """A window of each crop at a random place, voxels as they are: (N, C, *S) -> (N, C, *size)."""
+    last = torch.tensor([n - p + 1 for n, p in zip(images.shape[2:], size, strict=True)])
+    starts = (torch.rand(len(images), len(size), generator=generator) * last).long().tolist()
+    return torch.stack(
+        [
+            image[(slice(None), *[slice(a, a + n) for a, n in zip(start, size, strict=True)])]
+            for image, start in zip(images, starts, strict=True)
+        ]
+    )
