@@ -61,6 +61,11 @@ def product(a: Tensor, b: Tensor) -> Tensor:
         return exact(a) @ exact(b).T
 
 
+def off_diagonal(matrix: Tensor) -> Tensor:
+    """(D, D) with zeros on the diagonal."""
+    return matrix - torch.diag(matrix.diagonal())
+
+
 def standardised(values: Tensor, over: Sequence[int]) -> Tensor:
     """Mean 0 and deviation 1 along `over`; what is constant becomes 0."""
     centred = values - values.mean(tuple(over), keepdim=True)
