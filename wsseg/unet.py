@@ -199,11 +199,13 @@ class Taken:
         loaded: Names that were copied.
         missing: Names of the network that the source lacks or holds in another shape.
         unused: Names of the source that the network has no place for.
+        decoder: Of an encoder that was handed over: names of its decoder's tensors that were copied too.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    decoder: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -212,7 +214,8 @@ class Taken:
 
     def __str__(self) -> str:
         share = 100 * len(self.loaded) / max(self.total, 1)
-        return f"loaded {share:.0f} %, {len(self.loaded)}/{self.total} tensors"
+        words = f"loaded {share:.0f} %, {len(self.loaded)}/{self.total} tensors"
+        return words + (f", and {len(self.decoder)} of the decoder" if self.decoder else "")
 
 
 def take_weights(network: nn.Module, source: Mapping[str, Tensor]) -> Taken:
