@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -109,18 +110,17 @@ class CropSampler:
         rng = np.random.default_rng((self.seed, 2**32))
         order = rng.permutation(len(self.regions))[: max(2, count // 4)]
         chosen = sorted((self.regions[order[i % len(order)]] for i in range(count)), key=lambda r: r.scan)
-        ones, others, numbers, opened = [], [], [], (-1, None)
-        for region in chosen:
-            if opened[0] != region.scan:
-                opened = (region.scan, self.scans[region.scan].read())  # type: ignore[assignment]
-            edges = self._edges(self.scans[region.scan])
-            start = self._start(rng, region)
-            aside = [round(e / 4) * int(rng.choice([-1, 1])) if e > 1 else 0 for e in edges]
-            moved = _inside(np.add(start, aside), edges, region)
-            for place, kept in ((start, ones), (moved, others)):
-                kept.append(self._cut(opened[1], region, place))  # type: ignore[arg-type]
-            numbers.append(region.number)
-        return np.stack(ones), np.stack(others), np.array(numbers, np.int64)
+        pairs = []
+        for index, regions in groupby(chosen, key=lambda region: region.scan):
+            image = self.scans[index].read()
+            for region in regions:
+                edges = self._edges(self.scans[index])
+                start = self._start(rng, region)
+                aside = [round(e / 4) * int(rng.choice([-1, 1])) if e > 1 else 0 for e in edges]
+                moved = _inside(np.add(start, aside), edges, region)
+                pairs.append([self._cut(image, region, place) for place in (start, moved)])
+        ones, others = (np.stack(part) for part in zip(*pairs, strict=True))
+        return ones, others, np.array([region.number for region in chosen], np.int64)
 
     def _draw_one(self, rng: np.random.Generator, here: Sequence[int]) -> tuple[np.ndarray, int]:
         regions = self._of_scan[here[int(rng.integers(len(here)))]]
@@ -143,7 +143,7 @@ class CropSampler:
         aside = rng.integers(-(edges // 8), edges // 8 + 1)
         return _inside(centre + aside - edges // 2, edges, region)
 
-    def _cut(self, image: Image, region: Region, start: Sequence[int]) -> np.ndarray:
+    def _cut(self, image: Image, region: Region, start: np.ndarray) -> np.ndarray:
         """One crop (C, *crop)."""
         scan = self.scans[region.scan]
         edges = self._edges(scan)
@@ -203,7 +203,7 @@ def _whole(scan: Scan) -> tuple[int, ...]:
     return (*scan.shape[: scan.axis], scan.slices, *scan.shape[scan.axis :])
 
 
-def _inside(start: np.ndarray, edges: Sequence[int], region: Region) -> np.ndarray:
+def _inside(start: np.ndarray, edges: Sequence[int] | np.ndarray, region: Region) -> np.ndarray:
     """The start moved so that the crop lies in its region, or in its middle where the region is smaller."""
     low, high = np.array(region.low), np.array(region.high)
     room = high - low - np.array(edges)

@@ -46,8 +46,7 @@ def check_method(name: str | None) -> None:
     """
     if name not in METHODS:
         said = "--method is missing" if name is None else f"--method {name}: there is no such method"
-        recommended = " (recommended before segmentation)" if "mae" in METHODS else ""
-        raise InputError(f"{said}; right are {', '.join(METHODS)}; mae{recommended} is a good first choice.")
+        raise InputError(f"{said}; right are {', '.join(METHODS)}. Before segmentation mae is recommended.")
 
 
 def plan_architecture(headers: Headers) -> EncoderConfig:

@@ -212,6 +212,12 @@ class Taken:
         """Tensors of the network."""
         return len(self.loaded) + len(self.missing)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many were loaded, of how many; and of a decoder, where there was one."""
+        found = {"loaded": len(self.loaded), "total": self.total}
+        return found | ({"decoder": len(self.decoder)} if self.decoder else {})
+
     def __str__(self) -> str:
         share = 100 * len(self.loaded) / max(self.total, 1)
         words = f"loaded {share:.0f} %, {len(self.loaded)}/{self.total} tensors"

@@ -63,8 +63,10 @@ def fit(
     from wsseg.train import TrainConfig
 
     start = load_model(init) if init else None
-    pretrained = load_encoder(encoder).encoder if encoder else None
+    pretrained = load_encoder(encoder) if encoder else None
     samples = read_samples(dataset)
+    if pretrained:
+        options.tell_warnings(pretrained, [sample.image.spacing for sample in samples], dataset.rgb)
     config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device, objects=objects)
     command = shlex.join(["wsseg", *sys.argv[1:]])
     run = fit_steps(
@@ -129,6 +131,8 @@ def _how_to_go_on(out: Path) -> str:
 
 
 def _tell(config: "ModelConfig", out: Path, seconds: float) -> None:
+    if config.encoder:
+        typer.echo(options.taken_words(config.encoder))
     typer.echo(quality_words(config))
     share = config.provenance["annotated_share"]
     steps = config.provenance["steps"]
