@@ -14,8 +14,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from pretrain.method import Method
-from pretrain.parts import Contrast, contrast, exact, gather, mlp, pool, pooled
-from pretrain.simclr import nt_xent
+from pretrain.parts import Contrast, contrast, exact, gather, mlp, nt_xent, pool, pooled
 from wsseg.unet import Encoder
 
 CELLS = 256  # places of a crop that are compared

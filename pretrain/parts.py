@@ -4,13 +4,14 @@ import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from wsseg.unet import Encoder
+if TYPE_CHECKING:
+    from wsseg.unet import Encoder
 
 
 def pool(features: Tensor) -> Tensor:
@@ -22,7 +23,7 @@ def pool(features: Tensor) -> Tensor:
     return torch.cat([flat.mean(2), flat.amax(2)], 1)
 
 
-def pooled(encoder: Encoder) -> int:
+def pooled(encoder: "Encoder") -> int:
     """Numbers that `pool` gives of an encoder's deepest level."""
     return 2 * encoder.config.channels[-1]
 
@@ -110,6 +111,23 @@ def contrast(logits: Tensor, positive: Tensor, negative: Tensor, *, decoupled: b
     return Contrast(loss, hit.sum() / used, luck.sum() / used)
 
 
+def nt_xent(
+    first: Tensor, second: Tensor, scans: Tensor, temperature: float, *, decoupled: bool = False
+) -> Contrast:
+    """NT-Xent over 2·N views (Chen et al. 2020, equation 1), mean over views.
+
+    Args:
+        first, second: (N, D), any length; the rows of a place belong together.
+        scans: int64 (N,); rows of one scan are not negatives of each other.
+        temperature: τ.
+        decoupled: See `contrast`.
+    """
+    views, scans = unit(torch.cat([first, second])), scans.repeat(2)
+    positive = torch.arange(len(views), device=views.device).roll(len(first))
+    other = scans.view(-1, 1) != scans
+    return contrast(product(views, views) / temperature, positive, other, decoupled=decoupled)
+
+
 def momentum_start(steps: int) -> float:
     """Momentum of a run's first step: as slow as short runs allow, so that the copy leaves its random start.
 
@@ -123,7 +141,7 @@ def momentum(step: int, steps: int, start: float) -> float:
     return 1 - (1 - start) * (math.cos(math.pi * min(step / max(steps, 1), 1)) + 1) / 2
 
 
-def project(encoder: Encoder, head: nn.Module, images: Tensor) -> Tensor:
+def project(encoder: "Encoder", head: nn.Module, images: Tensor) -> Tensor:
     """(N, C, *S) -> (N, D): encoder, pooling, head."""
     return head(pool(encoder(images)[-1]))
 
@@ -139,7 +157,7 @@ class Momentum(nn.Module):
         steps: Length of the run, for `momentum`.
     """
 
-    def __init__(self, encoder: Encoder, head: nn.Module, steps: int) -> None:
+    def __init__(self, encoder: "Encoder", head: nn.Module, steps: int) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
         self.head = copy.deepcopy(head).requires_grad_(False)
@@ -151,7 +169,7 @@ class Momentum(nn.Module):
         return project(self.encoder, self.head, images)
 
     @torch.no_grad()
-    def follow(self, encoder: Encoder, head: nn.Module) -> None:
+    def follow(self, encoder: "Encoder", head: nn.Module) -> None:
         """One step after the networks."""
         share = 1 - momentum(self.done, self.steps, self.start)
         for own, other in ((self.encoder, encoder), (self.head, head)):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pretrain.method import Method
-from pretrain.parts import Contrast, contrast, gather, mlp, pooled, product, project, unit
+from pretrain.parts import gather, mlp, nt_xent, pooled, project
 from wsseg.unet import Encoder
 
 
@@ -56,20 +56,3 @@ class SimCLR(Method):
     def embed(self, images: Tensor) -> Tensor:
         """(N, C, *S) -> (N, 128), the projection."""
         return project(self.encoder, self.head, images)
-
-
-def nt_xent(
-    first: Tensor, second: Tensor, scans: Tensor, temperature: float, *, decoupled: bool = False
-) -> Contrast:
-    """NT-Xent over 2·N views (equation 1), mean over views.
-
-    Args:
-        first, second: (N, D), any length; the rows of a place belong together.
-        scans: int64 (N,); rows of one scan are not negatives of each other.
-        temperature: τ.
-        decoupled: See `pretrain.parts.contrast`.
-    """
-    views, scans = unit(torch.cat([first, second])), scans.repeat(2)
-    positive = torch.arange(len(views), device=views.device).roll(len(first))
-    other = scans.view(-1, 1) != scans
-    return contrast(product(views, views) / temperature, positive, other, decoupled=decoupled)

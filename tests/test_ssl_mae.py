@@ -1,0 +1,87 @@
+"""Masked autoencoder: what is hidden, what counts, and a decoder that fits a U-Net."""
+
+import pytest
+import torch
+from test_ssl_parts import tiny_encoder
+
+from pretrain.mae import MAE, constant, masked_error
+from wsseg.unet import UNet, take_weights
+
+
+def make(dims: int, **options) -> MAE:
+    return MAE(tiny_encoder(dims), (16,) * dims, (1.0,) * dims, "other", 50, 0, **options)
+
+
+def test_whole_blocks_are_hidden_in_the_share_asked_for(dims):
+    method = make(dims, hidden=(0.5, 0.8))
+    hidden = method.draw_hidden(torch.zeros(40, 1, *(16,) * dims))
+    assert hidden.shape == (40, 1, *(16,) * dims)
+    blocks = hidden.float()
+    for axis, n in enumerate(method.block):
+        assert n == 2
+        blocks = blocks.unflatten(axis + 2, (-1, n)).movedim(axis + 3, -1)
+    inside = blocks.flatten(2 + dims)
+    assert ((inside == 0).all(-1) | (inside == 1).all(-1)).all()
+    share = hidden.flatten(1).float().mean(1)
+    assert 0.48 < share.min() < 0.6
+    assert 0.7 < share.max() < 0.82
+    assert len({h.numpy().tobytes() for h in hidden}) == 40  # one draw a crop
+
+
+def test_the_network_does_not_see_what_is_hidden_and_the_loss_only_that(dims, monkeypatch):
+    method = make(dims)
+    images = torch.randn(3, 1, *(16,) * dims) * 5 + 2
+    hidden = method.draw_hidden(images)
+    monkeypatch.setattr(method, "draw_hidden", lambda images: hidden)
+    seen = {}
+
+    def restore(given):
+        seen["given"] = given
+        return given + 100 * ~hidden  # nonsense where nothing is hidden
+
+    monkeypatch.setattr(method, "restore", restore)
+    loss = method(images, torch.arange(3))
+    assert not seen["given"][hidden].any()
+    assert 0.8 < loss.item() < 1.2  # 0 is guessed, the crops are normalised
+    assert abs(method.metrics["explained"]) < 1e-4
+
+
+def test_masked_error_by_hand():
+    images = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    where = torch.tensor([[[[True, False], [False, True]]]])
+    loss, guessed = masked_error(torch.zeros_like(images), images, where)
+    assert loss.item() == guessed.item() == pytest.approx((1 + 16) / 2)
+    assert masked_error(images, images, where)[0].item() == 0
+    assert masked_error(images + 1, images, where & False)[0].item() == 0
+
+
+def test_constant_blocks_cost_nothing(dims):
+    images = torch.randn(2, 1, *(8,) * dims)
+    corner = (0, 0, *[slice(0, 4)] * dims)
+    images[corner] = 0.7  # padding
+    expected = torch.zeros_like(images, dtype=torch.bool)
+    expected[corner] = True
+    assert torch.equal(constant(images, (2,) * dims), expected)
+
+
+def test_restoring_is_the_way_of_a_unet(dims):
+    """Encoder and decoder put into a U-Net give the same pictures; all but its head and tone are taken."""
+    method = make(dims)
+    torch.manual_seed(5)
+    unet = UNet(tiny_encoder(dims), 1)
+    state = {f"encoder.{k}": v for k, v in method.encoder.state_dict().items()} | method.decoder_state()
+    taken = take_weights(unet, state)
+    assert all(name.startswith("head.") for name in taken.missing)
+    assert not taken.unused
+    unet.head.load_state_dict(method.head.state_dict())
+    images = torch.randn(2, 1, *(16,) * dims)
+    assert torch.allclose(unet(images), method.restore(images), atol=1e-5)
+
+
+def test_crops_are_moved_by_right_angles_only():
+    method = MAE(tiny_encoder(2), (16, 16), (1.0, 1.0), "em", 50, 0)
+    images = torch.randn(20, 1, 16, 16)
+    moved = method.views.take(images, method.views.draw_places(images))
+    for image, out in zip(images, moved, strict=True):
+        turned = [torch.rot90(f, k, (1, 2)) for f in (image, image.flip(1)) for k in range(4)]
+        assert sum(torch.allclose(out, t, atol=1e-4) for t in turned) == 1
