@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pretrain.method import Method
-from pretrain.parts import gather, mlp, off_diagonal, pooled, product, project
+from pretrain.parts import exact, gather, mlp, off_diagonal, pooled, product, project
 from wsseg.unet import Encoder
 
 INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0  # section 4.2
@@ -58,6 +58,7 @@ def vicreg_terms(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]
     Args:
         first, second: (N, D) of the two views, N ≥ 2.
     """
+    first, second = exact(first), exact(second)
     with torch.autocast(first.device.type, enabled=False):
         invariance = F.mse_loss(first, second)
         variance, covariance = first.new_zeros(()), first.new_zeros(())

@@ -94,9 +94,10 @@ class Views(nn.Module):
 
     def draw_places(self, images: Tensor) -> Tensor:
         """Where the voxels of a view of each crop lie: (N, *size, d), voxels of the crop."""
-        positions = draw_geometry(
-            len(images), self.size, self.spacing, self.geometry, self.generator, images.device
-        )
+        with torch.autocast(images.device.type, enabled=False):  # half precision is off by whole voxels
+            positions = draw_geometry(
+                len(images), self.size, self.spacing, self.geometry, self.generator, images.device
+            )
         spot = torch.rand(len(images), len(self.size), generator=self.generator)
         return place(positions, images.shape[2:], spot.to(images.device))
 

@@ -1,6 +1,8 @@
 """Every method in 2D and 3D: it learns, it can be stopped and continued, it keeps the contract."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 
 from pretrain.method import Method
 from pretrain.methods import METHODS
+from pretrain.views import MODALITIES
 from wsseg.unet import Encoder, plan_encoder
 
 SIZE = {2: (24, 24), 3: (16, 16, 16)}
@@ -127,3 +130,12 @@ def test_crops_of_one_scan_alone(name):
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
+
+
+def test_every_method_and_modality_stands_in_the_docs():
+    page = (Path(__file__).parents[1] / "docs" / "pretraining.md").read_text(encoding="utf-8")
+    assert re.findall(r"^### `(\w+)`$", page, re.M) == list(METHODS)
+    assert set(MODALITIES) <= set(re.findall(r"^\| `(\w+)` \|", page, re.M))
+    for name, views in MODALITIES.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` | ÷×"))
+        assert f"÷× {views.augment.contrast} | ±{views.augment.brightness} | {views.augment.noise} |" in row

@@ -46,6 +46,14 @@ def test_place_by_hand():
     assert moved.amax((0, 1, 2)).tolist() == [9, 3]
 
 
+def test_places_are_exact_under_autocast(dims):
+    images = torch.randn(3, 1, *SIZE[dims])
+    one, two = make(dims), make(dims)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = one(images)
+    assert torch.equal(half, two(images))
+
+
 @pytest.mark.parametrize(
     ("size", "divisor", "expected"),
     [
