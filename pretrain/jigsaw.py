@@ -9,6 +9,7 @@ cost one pass; orders by largest least distance (`far_permutations`); images of 
 that two orders could look the same are left out.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import ClassVar
@@ -25,6 +26,7 @@ from wsseg.augment import FLAT
 from wsseg.unet import Encoder
 
 TILE = 0.75  # side of a tile as a share of its cell's, as in the paper (64 of 85)
+GAP = 8 / 7  # least side of a cell as a multiple of its tile's
 PLAIN = 0.1  # a tile whose deviation is less than this share of the scan's shows nothing
 LARGE = 96  # voxels; crops of volumes as large as this are cut into three along each axis
 
@@ -129,7 +131,9 @@ def tiling(
         for n, g, d in zip(size, grid, divisor, strict=True):
             least = d if d == 1 else 2 * d  # two cells of the deepest level, or there is nothing to norm
             tile.append(max(int(n // g * TILE) // d * d, least))
-        if all(t <= n // g for t, n, g in zip(tile, size, grid, strict=True)):
+        # without a gap borders fit; an axis that is not cut needs none
+        least_cell = [math.ceil(t * GAP) if g > 1 else t for t, g in zip(tile, grid, strict=True)]
+        if all(c <= n // g for c, n, g in zip(least_cell, size, grid, strict=True)):
             return grid, tuple(tile)
-    needed = tuple(2 * t if f else t for t, f in zip(tile, fine, strict=True))
+    needed = tuple(c * g for c, g in zip(least_cell, grid, strict=True))
     raise ValueError(f"crops of {tuple(size)} voxels are too small for a jigsaw: at least {needed}.")

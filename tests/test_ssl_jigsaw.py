@@ -39,7 +39,7 @@ def test_the_seed_decides():
     [
         ((96, 96), (1, 1), (8, 8), (3, 3), (24, 24)),
         ((255, 255), (1, 1), (1, 1), (3, 3), (63, 63)),  # the paper's cells of 85; its tiles have 64
-        ((32, 32), (1, 1), (8, 8), (2, 2), (16, 16)),  # too small for nine
+        ((48, 48), (1, 1), (8, 8), (2, 2), (16, 16)),  # nine would have no gaps between them
         ((48, 48, 48), (1, 1, 1), (8, 8, 8), (2, 2, 2), (16, 16, 16)),
         ((96, 96, 96), (1, 1, 1), (8, 8, 8), (3, 3, 3), (24, 24, 24)),
         ((12, 96, 96), (5, 1, 1), (2, 8, 8), (1, 3, 3), (8, 24, 24)),  # slices are not cut apart
@@ -50,8 +50,9 @@ def test_tiles_suit_size_and_spacing(size, spacing, divisor, grid, tile):
 
 
 def test_crops_too_small_are_refused_with_what_would_do():
-    with pytest.raises(ValueError, match=r"too small for a jigsaw: at least \(32, 32\)"):
-        tiling((24, 24), (1, 1), (8, 8))
+    with pytest.raises(ValueError, match=r"too small for a jigsaw: at least \(38, 38\)"):
+        tiling((37, 37), (1, 1), (8, 8))
+    assert tiling((38, 38), (1, 1), (8, 8)) == ((2, 2), (16, 16))
 
 
 def make(dims: int, **options) -> Jigsaw:
