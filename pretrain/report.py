@@ -52,7 +52,7 @@ def write_report(
         f"the loss went from {record['loss']['first']:.3f} to {record['loss']['last']:.3f}."
     )
     warnings = [f'<p class="warning">{escape(sentence)}</p>' for sentence in record["warnings"]]
-    shown = {k: v for k, v in record.items() if k not in ("skipped", "warnings", "monitors", "loss")}
+    shown = {k: v for k, v in record.items() if k not in ("skipped", "warnings", "monitors", "loss", "names")}
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
         title="The run learned nothing" if failed else "An encoder from unlabelled scans",
         summary=escape(summary),

@@ -226,6 +226,7 @@ def _record(
         "scans": len(source.scans),
         "subjects": len({scan.subject for scan in source.scans}),
         "foreground": float(np.mean([scan.filled for scan in source.scans])),
+        "names": [scan.path.name for scan in source.scans],
         "skipped": dict(source.bad),
         "data": data,
         "loss": {"first": float(np.mean(first or [0])), "last": float(np.mean(latest or [0]))},
