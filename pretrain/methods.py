@@ -2,7 +2,9 @@
 
 from pretrain.barlow import BarlowTwins
 from pretrain.byol import BYOL
+from pretrain.denoising import Denoising
 from pretrain.dense import Dense
+from pretrain.inpainting import Inpainting
 from pretrain.jigsaw import Jigsaw
 from pretrain.mae import MAE
 from pretrain.method import Method
@@ -14,6 +16,8 @@ from pretrain.vicreg import VICReg
 
 METHODS: dict[str, type[Method]] = {
     "mae": MAE,
+    "denoising": Denoising,
+    "inpainting": Inpainting,
     "simclr": SimCLR,
     "moco": MoCo,
     "byol": BYOL,

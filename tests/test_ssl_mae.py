@@ -1,10 +1,13 @@
-"""Masked autoencoder: what is hidden, what counts, and a decoder that fits a U-Net."""
+"""Methods that restore: what is hidden, what counts, and a decoder that fits a U-Net."""
 
 import pytest
 import torch
 from test_ssl_parts import tiny_encoder
 
-from pretrain.mae import MAE, constant, masked_error
+from pretrain.denoising import Denoising
+from pretrain.inpainting import Inpainting
+from pretrain.mae import MAE, constant
+from pretrain.restoring import masked_error
 from wsseg.unet import UNet, take_weights
 
 
@@ -49,10 +52,9 @@ def test_the_network_does_not_see_what_is_hidden_and_the_loss_only_that(dims, mo
 def test_masked_error_by_hand():
     images = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     where = torch.tensor([[[[True, False], [False, True]]]])
-    loss, guessed = masked_error(torch.zeros_like(images), images, where)
-    assert loss.item() == guessed.item() == pytest.approx((1 + 16) / 2)
-    assert masked_error(images, images, where)[0].item() == 0
-    assert masked_error(images + 1, images, where & False)[0].item() == 0
+    assert masked_error(torch.zeros_like(images), images, where).item() == pytest.approx((1 + 16) / 2)
+    assert masked_error(images, images, where).item() == 0
+    assert masked_error(images + 1, images, where & False).item() == 0
 
 
 def test_constant_blocks_cost_nothing(dims):
@@ -85,3 +87,42 @@ def test_crops_are_moved_by_right_angles_only():
     for image, out in zip(images, moved, strict=True):
         turned = [torch.rot90(f, k, (1, 2)) for f in (image, image.flip(1)) for k in range(4)]
         assert sum(torch.allclose(out, t, atol=1e-4) for t in turned) == 1
+
+
+def test_noise_is_put_in_at_its_own_strength_and_coarseness(dims):
+    method = Denoising(tiny_encoder(dims), (16,) * dims, (1.0,) * dims, "other", 50, 0)
+    images = torch.randn(30, 1, *(16,) * dims)
+    noisy, where = method.spoil(images)
+    assert where.all()
+    noise = noisy - images
+    strength = noise.flatten(1).std(1)
+    assert 0.2 < strength.min() < 0.7
+    assert 1.1 < strength.max() < 1.8
+    alike = ((noise[..., 1:] - noise[..., :-1]).abs() < 1e-5).flatten(1).float().mean(1)
+    assert alike.min() < 0.3  # as fine as the voxels
+    assert alike.max() > 0.55  # blocks of three or four
+    assert noise.flatten(1).mean(1).abs().mean() < 0.3
+
+
+def test_one_box_of_its_own_is_cut_out_of_each_crop(dims):
+    method = Inpainting(tiny_encoder(dims), (24,) * dims, (1.0,) * dims, "other", 50, 0)
+    images = torch.randn(30, 1, *(24,) * dims)
+    given, missing = method.spoil(images)
+    assert not given[missing].any()
+    assert torch.equal(given[~missing], images[~missing])
+    places = set()
+    for one in missing[:, 0]:
+        inside = one.nonzero()
+        side = inside.amax(0) - inside.amin(0) + 1
+        assert len(inside) == side.prod()  # a box
+        assert ((side >= 8) & (side <= 12)).all()
+        places.add((*inside.amin(0).tolist(), *side.tolist()))
+    assert len(places) > 25
+
+
+@pytest.mark.parametrize("cls", [Denoising, Inpainting])
+def test_explained_is_what_is_better_than_leaving_it_as_it_is(cls, monkeypatch):
+    method = cls(tiny_encoder(2), (16, 16), (1.0, 1.0), "other", 50, 0)
+    monkeypatch.setattr(method, "restore", lambda given: given)
+    method(torch.randn(4, 1, 16, 16), torch.arange(4))
+    assert method.metrics["explained"] == pytest.approx(0, abs=1e-5)
