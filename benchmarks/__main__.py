@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("predict", "volume", "boxes", "scribbles", "slices")
+ALL = ("predict", "volume", "boxes", "scribbles", "slices", "pretrain")
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from test_pretrain_crops import ramps
+from tiny import wsseg_
 
 from pretrain.methods import METHODS
 from pretrain.plan import FEWEST, MOST, check_method, default_steps, plan_architecture, plan_size
 from pretrain.scans import Headers
+from pretrain.views import MODALITIES
 from wsseg.errors import InputError
 from wsseg.images import Image
 from wsseg.unet import plan_encoder
@@ -59,3 +61,8 @@ def test_a_method_must_be_named():
         check_method(None)
     with pytest.raises(InputError, match="--method simclrr: there is no such method"):
         check_method("simclrr")
+
+
+def test_the_help_names_every_method_and_modality():
+    shown = " ".join(wsseg_("pretrain", "--help").stdout.split())
+    assert [name for name in (*METHODS, *MODALITIES) if name not in shown] == []

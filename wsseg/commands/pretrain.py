@@ -30,8 +30,8 @@ def pretrain(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="simclr, moco, byol, rotation, jigsaw, mae, vicreg, barlow, simsiam or dense; mae is "
-            "recommended before segmentation.",
+            help="mae (recommended before segmentation), denoising, inpainting, simclr, moco, byol, vicreg, "
+            "barlow, simsiam, dense, rotation or jigsaw.",
             show_default=False,
         ),
     ] = None,
