@@ -2,8 +2,8 @@
 
 Zbontar et al. 2021, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", section 2 (equations
 1 and 2).
-Differs from the paper in: views by modality, pooling by average and maximum, and a projector of 128 instead
-of 8192 features, which suits batches of tens (see `pretrain.vicreg`).
+Differs from the paper in: views by modality, and a projector of 128 instead of 8192 features, which suits
+batches of tens (see `pretrain.vicreg`).
 """
 
 import torch

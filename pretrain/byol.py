@@ -2,9 +2,9 @@
 
 Grill et al. 2020, "Bootstrap Your Own Latent", section 3.1 (equation 2), schedule of section 3.2.
 Differs from the paper in: the start of the schedule is fitted to the run's length (`momentum_start`), views
-by modality, smaller heads, pooling by average and maximum; both views are normalised together, since small
-batches need all the statistics there are. As in the reference code the copy normalises by the batch's own
-statistics, and both directions are summed.
+by modality, smaller heads; both views are normalised together, since small batches need all the statistics
+there are. As in the reference code the copy normalises by the batch's own statistics, and both directions are
+summed.
 """
 
 import torch

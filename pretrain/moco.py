@@ -5,15 +5,26 @@ He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learni
 Differs from the papers in: the queue knows which scan each key is of, and keys of the query's own scan are
 not its negatives; the batch's own keys are negatives too and empty places of the queue are none, so that
 there is something to learn from the first step on; the copy follows after the optimiser's step instead of
-before the next forward pass, which is the same but for the first; no shuffling of batch norm, since the
-encoder and the head have none.
+before the next forward pass, which is the same but for the first; no shuffling of batch norm, since neither
+encoder nor head has one that sees the batch (`SteadyNorm`).
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretrain.method import Method
-from pretrain.parts import Contrast, Momentum, contrast, gather, mlp, pooled, product, project, unit
+from pretrain.parts import (
+    Contrast,
+    Momentum,
+    SteadyNorm,
+    contrast,
+    gather,
+    mlp,
+    pooled,
+    product,
+    project,
+    unit,
+)
 from wsseg.unet import Encoder
 
 EMPTY = -1  # in place of a scan's number
@@ -50,7 +61,8 @@ class MoCo(Method):
     ) -> None:
         super().__init__(encoder, size, spacing, modality, steps, seed)
         self.temperature = temperature
-        self.head = mlp(pooled(encoder), 512, 128, norm=False)
+        width = pooled(encoder)
+        self.head = nn.Sequential(SteadyNorm(width), mlp(width, 512, 128, norm=False))
         self.target = Momentum(encoder, self.head, steps)
         # saved with the state: a resumed run would otherwise go on against other negatives
         self.register_buffer("queue", torch.zeros(queue, 128))

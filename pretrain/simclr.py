@@ -1,8 +1,7 @@
 """SimCLR: two views of a place are nearer to each other than to views of other scans.
 
 Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", section 2.1.
-Differs from the paper in: crops of the same scan are not negatives of each other; views by modality;
-pooling by average and maximum.
+Differs from the paper in: crops of the same scan are not negatives of each other; views by modality.
 """
 
 import torch

@@ -1,8 +1,7 @@
 """SimSiam: BYOL without the slow copy; the other view's own projection is the target, gradient stopped.
 
 Chen & He 2021, "Exploring Simple Siamese Representation Learning", section 3 (equations 1 to 4).
-Differs from the paper in: smaller heads, one learning rate for all parts, views by modality, pooling by
-average and maximum.
+Differs from the paper in: smaller heads, one learning rate for all parts, views by modality.
 """
 
 import torch

@@ -2,9 +2,8 @@
 
 Bardes et al. 2022, "VICReg: Variance-Invariance-Covariance Regularization", section 4.1 (equations 1 to 6),
 with the halved variance term of the reference code.
-Differs from the paper in: views by modality, pooling by average and maximum, and an expander of 128 instead
-of 8192 features: N samples have at most N − 1 features that do not correlate, so a wide expander and a batch
-of 8 would be at odds.
+Differs from the paper in: views by modality, and an expander of 128 instead of 8192 features: N samples have
+at most N − 1 features that do not correlate, so a wide expander and a batch of 8 would be at odds.
 """
 
 import torch

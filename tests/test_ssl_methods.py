@@ -22,7 +22,7 @@ FLOOR = {"simsiam": -1.0, "vicreg": 12.0, "barlow": 5.0}  # what the loss of so 
 def make(name: str, dims: int, *, seed: int = 0, channels_in: int = 1, **options) -> Method:
     torch.manual_seed(seed)
     size, spacing = SIZE[dims], (1.0,) * dims
-    channels = (4, 8) if name == "jigsaw" else (4, 4, 8)  # its tiles are small
+    channels = (4, 8) if name == "jigsaw" else (4, 8, 8)  # its tiles are small
     plan = plan_encoder(channels_in=channels_in, spacing=spacing, size=size, channels=channels)
     return METHODS[name](Encoder(plan), size, spacing, "other", 40, seed, **options)
 

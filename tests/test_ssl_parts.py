@@ -10,6 +10,7 @@ from two_processes import batch, one_of_two
 
 from pretrain.parts import (
     Momentum,
+    SteadyNorm,
     contrast,
     mlp,
     momentum,
@@ -88,7 +89,7 @@ def test_a_short_run_has_a_fast_copy(steps):
 
 
 def test_the_copy_is_exact_then_follows_and_has_no_gradient(dims):
-    encoder, head = tiny_encoder(dims), mlp(16, 8, 4)
+    encoder, head = tiny_encoder(dims), mlp(8, 8, 4)
     target = Momentum(encoder, head, steps=10)
     networks = nn.ModuleList([encoder, head])
     copies = nn.ModuleList([target.encoder, target.head])
@@ -113,7 +114,7 @@ def test_the_copy_is_exact_then_follows_and_has_no_gradient(dims):
 
 def test_small_parts():
     values = torch.tensor([[[1.0, 2.0, 6.0]]])
-    assert pool(values).tolist() == [[3.0, 6.0]]
+    assert pool(values).tolist() == [[3.0]]
     assert unit(torch.tensor([[3.0, 4.0]])).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)]]
     assert off_diagonal(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[0, 2], [3, 0]]
     out = standardised(torch.stack([torch.arange(4.0), torch.full((4,), 5.0)]), [1])
@@ -129,6 +130,24 @@ def test_small_parts():
         "BatchNorm1d",
     ]
     assert head[-1].weight is None
+
+
+def test_steady_norm_is_batch_norm_of_the_batches_before():
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64) * 4 + 7
+    norm = SteadyNorm(3).double()
+    expected = (first - first.mean(0)) / (first.var(0, correction=0) + 1e-5).sqrt()
+    assert torch.allclose(norm(first), expected)
+    later = norm(second)
+    assert torch.allclose(later, (second - first.mean(0)) / (first.var(0, correction=0) + 1e-5).sqrt())
+    assert torch.allclose(norm.mean, (first.mean(0) + second.mean(0)) / 2)
+    other = SteadyNorm(3).double()
+    other(first)
+    assert torch.allclose(other(second[:1]), later[:1])  # no sample sees the others of its batch
+    norm.eval()
+    kept = norm.mean.clone()
+    norm(first)
+    assert torch.equal(norm.mean, kept)
 
 
 def test_losses_are_not_computed_in_half_precision():
