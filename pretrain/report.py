@@ -47,8 +47,9 @@ def write_report(
     done = int(rows[-1]["step"]) if rows else 0
     guessed = ", guessed" if record["modality_guessed"] else ""
     summary = (
-        f"{record['method']} on {record['scans']} scans of {record['subjects']} subjects "
-        f"({record['modality']}{guessed}): {done} steps, {record['crops_seen']} crops; "
+        f"{record['method']} on {counted(record['scans'], 'scan')} of "
+        f"{counted(record['subjects'], 'subject')} ({record['modality']}{guessed}): "
+        f"{counted(done, 'step')}, {record['crops_seen']} crops; "
         f"the loss went from {record['loss']['first']:.3f} to {record['loss']['last']:.3f}."
     )
     warnings = [f'<p class="warning">{escape(sentence)}</p>' for sentence in record["warnings"]]
@@ -65,13 +66,18 @@ def write_report(
     )
 
 
+def counted(count: int, what: str) -> str:
+    """ "1 scan", "2 scans"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _curves(rows: Sequence[Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(11, 5.2), dpi=100, layout="constrained")
     panels = figure.subplots(2, 3).ravel()
     losses = [row["loss"] for row in rows if "loss" in row]
     draw_curve(panels[0], losses)
-    _line(panels[1], rows, "Spread", {"spread": ""})
     panels[1].axhline(COLLAPSED, color="#D55E00", linestyle="--", linewidth=0.8)
+    _line(panels[1], rows, "Spread", {"spread": ""})
     _line(panels[2], rows, "Directions used", {"rank": ""})
     _line(panels[3], rows, "Alignment and uniformity", {"alignment": "alignment", "uniformity": "uniformity"})
     _line(panels[4], rows, "Nearest is of the same subject", {"nearest": ""}, "nearest_chance")
@@ -101,7 +107,7 @@ def _line(
         axes.plot(*_values(rows, chance), color="#555555", linestyle=":", linewidth=1)
         axes.set_ylim(0, 1.02)
     elif len(names) == 1:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(axes.dataLim.y1, 1e-6))
     if len(names) > 1:
         axes.legend(frameon=False, fontsize=8)
     axes.set_title(title, fontsize=11)

@@ -1,6 +1,7 @@
 """What to learn from: files, subjects, and where in each scan there is something to see."""
 
 import re
+from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ class Scan:
         size: Bytes in memory; 0 where it is read lazily.
         axis, slices: The axis that slices are numbered along and how many there are, or None and 1.
         colour: It is grey and repeated to three channels.
+        kind: Of file, see `wsseg.images.Image`.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Scan:
     axis: int | None = None
     slices: int = 1
     colour: bool = False
+    kind: str = "array"
 
     def read(self) -> Image:
         """The scan, with its channels as all of the run have them.
@@ -238,6 +241,7 @@ def _look_at(header: Image, headers: Headers, crop: Sequence[int], subject: str 
         axis=axis,
         slices=1 if axis is None else image.shape[axis],
         colour=headers.rgb and header.channels == 1,
+        kind=header.kind,
     )
 
 
@@ -295,19 +299,29 @@ def find_centres(image: Image, statistics: Statistics, edges: Sequence[int]) -> 
     return ((places + 0.5) * size * step).astype(np.int32), float(filled.mean())
 
 
-def guess_modality(headers: Headers, scans: Sequence[Scan]) -> str:
+def guess_modality(scans: Sequence[Scan], *, rgb: bool) -> tuple[str, str | None]:
     """What made the scans, from how they are stored and how their values lie.
 
     Colour is histology. NIfTI and DICOM are CT where values reach far below 0 (Hounsfield units), else MR.
     Of other files, those that are mostly dark are fluorescence, the rest electron microscopy.
+
+    Returns:
+        The modality of most scans; and a warning where others look like something else.
     """
-    if headers.rgb:
-        return "histology"
-    low = np.median([scan.statistics.low.min() for scan in scans])
-    if headers.images[0].kind in ("nifti", "dicom"):
-        return "ct" if low <= -200 else "mr"
-    dark = [
-        (s.statistics.mean - s.statistics.low) / np.maximum(s.statistics.high - s.statistics.low, 1e-6)
-        for s in scans
-    ]
-    return "fluorescence" if np.median([d.mean() for d in dark]) < 0.25 else "em"
+    votes = Counter("histology" if rgb else _modality_of(scan) for scan in scans)
+    most, count = votes.most_common(1)[0]
+    if count == len(scans):
+        return most, None
+    found = ", ".join(f"{number} as {name}" for name, number in votes.most_common())
+    return most, (
+        f"scans look as if they were not of one kind ({found}); an encoder is better for one kind each, and "
+        f"--modality says what they are."
+    )
+
+
+def _modality_of(scan: Scan) -> str:
+    values = scan.statistics
+    if scan.kind in ("nifti", "dicom"):
+        return "ct" if values.low.min() <= -200 else "mr"
+    dark = (values.mean - values.low) / np.maximum(values.high - values.low, 1e-6)
+    return "fluorescence" if dark.mean() < 0.25 else "em"

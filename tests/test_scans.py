@@ -79,7 +79,7 @@ class TestHeaders:
         headers, scans, _ = looked([tmp_path], (8, 8))
         assert (headers.channels, headers.rgb) == (3, True)
         assert [scan.read().channels for scan in scans] == [3, 3]
-        assert guess_modality(headers, scans) == "histology"
+        assert guess_modality(scans, rgb=headers.rgb) == ("histology", None)
 
     def test_pictures_and_volumes_do_not_mix_without_a_word(self, tmp_path):
         write_picture(tmp_path / "p.png", noise((16, 12)))
@@ -206,4 +206,14 @@ def test_modality_is_told_from_values(tmp_path, kind, values, modality):
     else:
         tifffile.imwrite(tmp_path / "v.tif", volume)
     headers, scans, _ = looked([tmp_path], (8, 8, 8))
-    assert guess_modality(headers, scans) == modality
+    assert guess_modality(scans, rgb=headers.rgb) == (modality, None)
+
+
+def test_scans_of_several_kinds_are_told(tmp_path):
+    for index in range(3):
+        write_volume(tmp_path / f"v{index}.nii.gz", noise((12, 12, 12), index))
+    tifffile.imwrite(tmp_path / "t.tif", 100 + noise((12, 12, 12)) // 4)
+    _, scans, _ = looked([tmp_path], (8, 8, 8))
+    most, warning = guess_modality(scans, rgb=False)
+    assert most == "mr"
+    assert "3 as mr, 1 as em" in warning

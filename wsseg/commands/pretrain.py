@@ -142,12 +142,15 @@ def _prepare(
     architecture = plan_architecture(headers)
     crop = plan_size(headers, method, architecture)
     found, bad = run_with_progress(look(headers, crop, subject=subject, skip_bad=skip_bad), quiet=quiet)
+    guessed, warning = guess_modality(found, rgb=headers.rgb)
+    if modality is None and warning and not quiet:
+        typer.echo(f"Warning: {warning}", err=True)
     plan = Plan(
         method=method,
         architecture=architecture,
         spacing=headers.spacing,
         crop=crop,
-        modality=modality or guess_modality(headers, found),
+        modality=modality or guessed,
         rgb=headers.rgb,
         batch=batch or METHODS[method].BATCH[headers.dims],
     )
@@ -156,13 +159,16 @@ def _prepare(
 
 
 def _tell_plan(source: "Source", plan: "Plan", steps: int) -> None:
+    from pretrain.report import counted
+
     for sentence in list(source.bad.values())[:5]:
         typer.echo(f"Warning: left out: {sentence}", err=True)
     if len(source.bad) > 5:
         typer.echo(f"Warning: left out: {len(source.bad) - 5} more.", err=True)
-    subjects = len({scan.subject for scan in source.scans})
+    scans = counted(len(source.scans), "scan")
+    subjects = counted(len({scan.subject for scan in source.scans}), "subject")
     guessed = " (guessed; --modality says otherwise)" if source.guessed else ""
-    typer.echo(f"{len(source.scans)} scans of {subjects} subjects, {plan.modality}{guessed}", err=True)
+    typer.echo(f"{scans} of {subjects}, {plan.modality}{guessed}", err=True)
     size = "×".join(map(str, plan.crop))
     spacing = " × ".join(f"{s:g}" for s in plan.spacing)
     typer.echo(
@@ -181,10 +187,11 @@ def _tell(done: "Pretrained", out: Path) -> None:
     for sentence in done.warnings:
         typer.echo(f"Warning: {sentence}", err=True)
     record = done.saved.record
-    loss, seen = record["loss"], record["monitors"]
+    loss, first, seen = record["loss"], done.rows[0], record["monitors"]
     typer.echo(
-        f"Loss {loss['first']:.3f} → {loss['last']:.3f} in {record['steps']} steps; spread "
-        f"{seen['spread']:.2f}, {seen['rank']:.1f} of {seen['full_rank']:.0f} directions used."
+        f"In {record['steps']} steps: loss {loss['first']:.3f} → {loss['last']:.3f}, spread "
+        f"{first['spread']:.2f} → {seen['spread']:.2f}, directions used {first['rank']:.1f} → "
+        f"{seen['rank']:.1f} of {seen['full_rank']:.0f}."
     )
     typer.echo(f"The encoder is in {out}; {out / 'report.html'} shows how it learned.")
     typer.echo(f"wsseg fit DATA --out MODEL --encoder {out} uses it, wsseg probe {out} DATA measures it.")
