@@ -9,6 +9,7 @@ from pretrain.jigsaw import Jigsaw
 from pretrain.mae import MAE
 from pretrain.method import Method
 from pretrain.moco import MoCo
+from pretrain.position import Position
 from pretrain.rotation import Rotation
 from pretrain.simclr import SimCLR
 from pretrain.simsiam import SimSiam
@@ -27,4 +28,5 @@ METHODS: dict[str, type[Method]] = {
     "dense": Dense,
     "rotation": Rotation,
     "jigsaw": Jigsaw,
+    "position": Position,
 }
