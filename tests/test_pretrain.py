@@ -15,6 +15,7 @@ import pretrain.run
 from pretrain.methods import METHODS
 from pretrain.train import Pretrainer
 from wsseg.encoder import load_encoder
+from wsseg.train import Trainer
 from wsseg.unet import plan_encoder
 
 COUNT = 3
@@ -249,6 +250,27 @@ class TestHandOver:
             moved.append(max(float((now[f"encoder.{k}"] - v).abs().max()) for k, v in own.items()))
         assert moved[0] == 0
         assert moved[1] > 0
+
+    @pytest.mark.usefixtures("small_fit", "quick")
+    def test_a_stopped_fit_goes_on_with_both_rates(self, tmp_path, monkeypatch):
+        data = make_dataset(tmp_path / "data", 2)
+        learn(data, "--out", tmp_path / "enc")
+        command = ["fit", data, "--encoder", tmp_path / "enc", "--steps", 6, "--out"]
+        wsseg_(*command, tmp_path / "whole")
+        original = Trainer._draw
+
+        def draw(trainer):
+            if trainer.done == 4:
+                raise KeyboardInterrupt
+            return original(trainer)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_draw", draw)
+            patch.setattr("wsseg.fit.CHECKPOINT_SECONDS", -1.0)
+            wsseg_(*command, tmp_path / "broken", code=130)
+        wsseg_(*command, tmp_path / "broken", "--resume")
+        first, second = (load_file(tmp_path / n / "weights.safetensors") for n in ("whole", "broken"))
+        assert all(torch.equal(first[name], second[name]) for name in first)
 
     @pytest.mark.usefixtures("small_fit", "quick")
     def test_grey_for_colour_and_other_spacings(self, tmp_path):
