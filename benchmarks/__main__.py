@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("predict", "volume", "boxes", "scribbles", "slices", "pretrain")
+ALL = ("predict", "volume", "boxes", "scribbles", "slices", "views", "pretrain")
 
 
 def main() -> None:
