@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("predict", "boxcost", "volume", "boxes", "plugin", "scribbles", "slices")
+ALL = ("predict", "boxcost", "volume", "boxes", "plugin", "scribbles", "slices", "views", "pretrain")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import runpy
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from tiny import small_plans
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import pretrain.plan
 import wsseg.budget
 import wsseg.demo
 import wsseg.fit
 from wsseg.cli import app
+from wsseg.unet import plan_encoder
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,6 +48,8 @@ def small(monkeypatch):
     small_plans(monkeypatch)
     monkeypatch.setattr(wsseg.fit, "default_steps", lambda samples: 2)
     monkeypatch.setattr(wsseg.budget, "steps_for", lambda labelled: 2)
+    monkeypatch.setattr(pretrain.plan, "plan_encoder", partial(plan_encoder, channels=(4, 8)))
+    monkeypatch.setattr(pretrain.plan, "default_steps", lambda *_: 2)
     monkeypatch.setattr(wsseg.demo, "STEPS", 2)
     monkeypatch.setattr(wsseg.demo, "RESOLUTION", 8)
 

@@ -51,6 +51,7 @@ def draw_geometry(
     spacing: Sequence[float],
     config: AugmentConfig,
     generator: torch.Generator,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw where each voxel of each patch is taken from.
 
@@ -60,6 +61,7 @@ def draw_geometry(
         spacing: Size of a voxel per axis; turns are turns in the world, not in the array.
         config: How strong.
         generator: On the CPU.
+        device: Where the positions, which are as large as the batch, are made from what was drawn.
 
     Returns:
         (N, *S, d) sampling positions in voxels of the patch, last axis in array order.
@@ -85,12 +87,12 @@ def draw_geometry(
     extent = torch.tensor(size, dtype=torch.float32)
     offset = _uniform((count, dims), -config.shift, config.shift, generator) * extent
     centre = (extent - 1) / 2
-    axes = [torch.arange(n, dtype=torch.float32) for n in size]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) - centre  # (*S, d)
-    positions = torch.einsum("nij,...j->n...i", matrix, grid)
-    positions = positions + (centre + offset).view(count, *[1] * dims, dims)
+    axes = [torch.arange(n, dtype=torch.float32, device=device) for n in size]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) - centre.to(device)  # (*S, d)
+    positions = torch.einsum("nij,...j->n...i", matrix.to(device), grid)
+    positions = positions + (centre + offset).to(device).view(count, *[1] * dims, dims)
     if config.elastic > 0:
-        positions = positions + _elastic(count, size, spacing, config.elastic, generator)
+        positions = positions + _elastic(count, size, spacing, config.elastic, generator, device)
     return positions
 
 
@@ -106,7 +108,12 @@ def _rotation(dims: int, a: int, b: int, angle: Tensor) -> Tensor:
 
 
 def _elastic(
-    count: int, size: Sequence[int], spacing: Sequence[float], strength: float, generator: torch.Generator
+    count: int,
+    size: Sequence[int],
+    spacing: Sequence[float],
+    strength: float,
+    generator: torch.Generator,
+    device: torch.device | str,
 ) -> Tensor:
     """Smooth displacement (N, *S, d) in voxels: noise on a coarse grid, interpolated twice to be smooth."""
     dims = len(size)
@@ -117,7 +124,9 @@ def _elastic(
         gap = n / p if s <= FLAT * finest else 0.0  # no displacement across far-apart slices
         coarse[:, axis] *= strength * gap
     mode = "bilinear" if dims == 2 else "trilinear"
-    middle = F.interpolate(coarse, [min(2 * p, n) for p, n in zip(points, size, strict=True)], mode=mode)
+    middle = F.interpolate(
+        coarse.to(device), [min(2 * p, n) for p, n in zip(points, size, strict=True)], mode=mode
+    )
     return F.interpolate(middle, list(size), mode=mode, align_corners=False).movedim(1, -1)
 
 

@@ -29,8 +29,7 @@ def save_checkpoint(
     """
     tensors = {f"net.{k}": v for k, v in trainer.net.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in trainer.average.state_dict().items()}
-    for i, state in trainer.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors |= optimiser_tensors(trainer.optimiser)
     config = {"key": key, "done": trainer.done, "losses": losses, "quality": quality}
     write_folder(folder, "checkpoint", config, tensors)
 
@@ -47,21 +46,36 @@ def load_checkpoint(folder: Path, trainer: "Trainer", key: str) -> tuple[list[fl
             f"{folder} belongs to a run with other data or options; resume with the same ones, or start "
             "again with --overwrite."
         )
-    trainer.net.load_state_dict(_part(tensors, "net."))
-    trainer.average.load_state_dict(_part(tensors, "average."))
+    trainer.net.load_state_dict(part(tensors, "net."))
+    trainer.average.load_state_dict(part(tensors, "average."))
+    restore_optimiser(trainer.optimiser, tensors)
+    trainer.done = values["done"]
+    return values["losses"], values["quality"]
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The state of an optimiser as "optimiser.<parameter>.<entry>"."""
+    return {
+        f"optimiser.{index}.{name}": torch.as_tensor(value)
+        for index, state in optimiser.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Give an optimiser the state that `optimiser_tensors` took; other tensors are left alone."""
     state: dict[int, dict[str, torch.Tensor]] = {}
-    parameters = list(trainer.net.parameters())
-    for name, tensor in _part(tensors, "optimiser.").items():
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for name, tensor in part(tensors, "optimiser.").items():
         index, entry = name.split(".", 1)
         like = parameters[int(index)]
         if tensor.shape == like.shape:
             # A file holds contiguous tensors; the fused optimiser wants the parameter's memory layout.
             tensor = torch.empty_like(like).copy_(tensor)
         state.setdefault(int(index), {})[entry] = tensor
-    trainer.optimiser.load_state_dict(trainer.optimiser.state_dict() | {"state": state})
-    trainer.done = values["done"]
-    return values["losses"], values["quality"]
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
 
 
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Those whose name begins with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

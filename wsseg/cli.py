@@ -17,6 +17,8 @@ from wsseg.commands.demo import demo
 from wsseg.commands.evaluate import evaluate
 from wsseg.commands.fit import fit
 from wsseg.commands.predict import predict
+from wsseg.commands.pretrain import pretrain
+from wsseg.commands.probe import probe
 from wsseg.commands.refine import refine
 from wsseg.commands.robot import robot
 from wsseg.errors import InputError
@@ -131,6 +133,8 @@ app.command(epilog="Example: wsseg check DATA")(check)
 app.command(epilog="Example: wsseg fit DATA --out MODEL")(fit)
 app.command(epilog="Example: wsseg predict MODEL scans/ --out masks")(predict)
 app.command(epilog="Example: wsseg refine DATA --out DIR")(refine)
+app.command(epilog="Example: wsseg pretrain scans/ --method mae --out ENC")(pretrain)
+app.command(epilog="Example: wsseg probe ENC DATA --json probe.json")(probe)
 app.command(epilog="Example: wsseg evaluate masks truth --json scores.json")(evaluate)
 app.command(epilog="Example: wsseg robot truth --images scans --out DATA --kind slices --every 8")(robot)
 app.command(epilog="Example: wsseg demo")(demo)

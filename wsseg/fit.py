@@ -16,6 +16,7 @@ import torch
 from wsseg.budget import steps_for
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
 from wsseg.device import choose_device
+from wsseg.encoder import SavedEncoder
 from wsseg.errors import InputError
 from wsseg.heldback import estimate, hold_back
 from wsseg.hints import Hints
@@ -27,7 +28,7 @@ from wsseg.propagate import Objects, propagate, what_is_meant
 from wsseg.steps import Step
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import Term, TrainConfig, Trainer
-from wsseg.unet import Encoder, EncoderConfig, plan_encoder
+from wsseg.unet import EncoderConfig, plan_encoder
 from wsseg.weak import WeakLabels, weak_labels
 
 BUDGET = {2: 2**14, 3: 2**17}  # voxels in a patch; with the batch sizes about 0.3 s a step on 2 slow cores
@@ -131,7 +132,7 @@ def prepare(
     *,
     objects: Objects | None = None,
     init: Model | None = None,
-    encoder: Encoder | None = None,
+    encoder: SavedEncoder | None = None,
     term: Term | None = None,
 ) -> Trainer:
     """A trainer that is ready to run on these samples, with flips and turns where they are harmless.
@@ -153,15 +154,32 @@ def prepare(
         plan = _with_architecture(plan, init.config.architecture, "--init: the model")
         plan = replace(plan, patch=init.config.patch, tone=init.config.tone)
     if encoder is not None:
-        plan = _with_architecture(plan, encoder.config, "--encoder: the encoder")
+        encoder = suited(encoder, plan.architecture.dims, plan.architecture.channels_in)
+        shape = encoder.encoder.config
         sizes = [sample.image.shape for sample in samples]
-        plan = replace(plan, patch=plan_patch(sizes, encoder.config.divisor, BUDGET[encoder.config.dims]))
+        patch = plan_patch(sizes, shape.divisor, BUDGET[shape.dims])
+        plan = replace(plan, architecture=shape, patch=patch)
     augment = replace(
         config.augment,
         flip_axes=plan.flip_axes,
         turn_planes=turn_planes(plan.flip_axes, plan.spacing, plan.patch),
     )
     return Trainer(samples, plan, replace(config, augment=augment), init=init, encoder=encoder, term=term)
+
+
+def suited(encoder: SavedEncoder, dims: int, channels: int) -> SavedEncoder:
+    """A pretrained encoder made to take images of these dimensions and channels.
+
+    Raises:
+        InputError: It is for images of other dimensions, or of channels that can't be changed.
+    """
+    own = encoder.encoder.config
+    if own.dims != dims:
+        raise InputError(
+            f"--encoder: the encoder is for {own.dims}D images, these are {dims}D; pretrain one with "
+            f"--dims {dims}, or leave it out."
+        )
+    return encoder.for_channels(channels)
 
 
 def _with_architecture(plan: ModelConfig, shape: EncoderConfig, what: str) -> ModelConfig:
@@ -210,7 +228,7 @@ def fit_steps(
     *,
     out: Path | None = None,
     init: Model | None = None,
-    encoder: Encoder | None = None,
+    encoder: SavedEncoder | None = None,
     resume: bool = False,
     command: str = "",
 ) -> Generator[Step, None, Fitted]:
@@ -229,7 +247,9 @@ def fit_steps(
     Raises:
         InputError: The data is not fit for training, or a checkpoint is of another run.
     """
-    plan_model(samples, classes, Normalisation())  # bad input is told before minutes of walks
+    plan = plan_model(samples, classes, Normalisation())  # bad input is told before minutes of walks
+    if encoder is not None:
+        suited(encoder, plan.architecture.dims, plan.architecture.channels_in)
     objects, implied = yield from read_strokes(samples, classes, config)
     trainer = prepare(implied, classes, config, objects=objects, init=init, encoder=encoder)
     early, held, words = hold_back(samples, config.seed)
@@ -270,9 +290,8 @@ def fit_steps(
         raise
     model = trainer.model
     record = _provenance(samples, hints, trainer, command)
-    taken = trainer.taken_encoder
-    counts = {"loaded": len(taken.loaded), "total": taken.total} if taken else None
-    model = Model(replace(model.config, encoder=counts, quality=quality, provenance=record), model.net)
+    record["encoder"] = dict(encoder.record) if encoder else None
+    model = Model(replace(model.config, quality=quality, provenance=record), model.net)
     if out is not None:
         model.save(out, extra={"history.json": json.dumps({"loss": losses})})
     return Fitted(model, losses)
@@ -284,17 +303,16 @@ def _fingerprint(
     classes: Mapping[int, str],
     config: TrainConfig,
     init: Model | None,
-    encoder: Encoder | None,
+    encoder: SavedEncoder | None,
 ) -> str:
     """A short code for everything that decides the result of a run on one machine.
 
     Images count by their statistics, which are there already.
     """
-    start = [
-        {k: float(v.double().sum()) for k, v in net.state_dict().items()}
-        for net in (init.net if init else None, encoder)
-        if net is not None
-    ]
+    tensors = init.net.state_dict() if init else {}
+    if encoder is not None:
+        tensors = tensors | encoder.encoder.state_dict() | dict(encoder.decoder)
+    start = {k: float(v.double().sum()) for k, v in tensors.items()}
     parts = [asdict(config), dict(classes), list(hints), list(measured), start]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -28,7 +28,8 @@ class ModelConfig:
         flip_axes: Axes along which mirroring is harmless, for test-time flips.
         tone: Whether brightness goes past the network's norms; see `wsseg.unet.UNet`.
         objects: What strokes meant in training, "marked" or "alike" (`wsseg.propagate`), or None.
-        encoder: What was taken of a pretrained encoder: {"loaded": n, "total": n}, or None.
+        encoder: What was taken of a pretrained encoder: {"loaded": n, "total": n}, and "decoder": n where it
+            brought one; or None.
         quality: Estimate on held-back hints, or None.
         provenance: Seed, versions, command, checksums of the hints.
     """

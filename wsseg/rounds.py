@@ -149,7 +149,7 @@ class Rounds:
         pools = self._pools(plan.seed)
         each = -(-steps // len(pools))  # steps that a pool is in memory for
         init = load_model(self.model_folder(number - 1)) if number > 1 else None
-        encoder = load_encoder(config.encoder).encoder if config.encoder and init is None else None
+        encoder = load_encoder(config.encoder) if config.encoder and init is None else None
         samples = self._samples(number, pools[0])
         term = BoxTerms(config.all_terms) if config.all_terms else None
         trainer = prepare(samples, self.images.classes, plan, init=init, encoder=encoder, term=term)

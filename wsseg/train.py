@@ -15,13 +15,14 @@ from torch import Tensor
 
 from wsseg.augment import AugmentConfig, draw_geometry, draw_intensity, recolour, warp
 from wsseg.device import choose_device, memory_format, precision
+from wsseg.encoder import SavedEncoder
 from wsseg.extent import imply_background
 from wsseg.losses import weak_loss
 from wsseg.model import Model, ModelConfig, build
 from wsseg.patches import PatchSampler, Sample
 from wsseg.propagate import Meaning, Objects
 from wsseg.steps import Step
-from wsseg.unet import Encoder, take_weights
+from wsseg.unet import take_weights
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class TrainConfig:
         device: auto, cpu, cuda or mps.
         batch: Patches a step; None = 2 in 3D, 8 in 2D.
         learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0.
+        encoder_rate: Share of it for a pretrained encoder, which waits until the fresh decoder has found its
+            feet (a tenth of the steps, rising evenly over another).
         decay: Of the averaged weights.
         augment: How strongly patches are varied.
         objects: What strokes mean: "marked", "alike", "auto" to find out (see `wsseg.propagate`), or "off" to
@@ -46,6 +49,7 @@ class TrainConfig:
     device: str = "auto"
     batch: int | None = None
     learning_rate: float = 2e-3
+    encoder_rate: float = 0.3
     decay: float = 0.99
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     objects: Meaning = "auto"
@@ -64,8 +68,11 @@ class Trainer:
         model_config: What to build.
         config: How to train.
         init: A model to go on from; tensors that fit are taken (`taken` tells which).
-        encoder: A pretrained encoder, likewise (`taken_encoder`).
+        encoder: A pretrained encoder for images with these channels; the model's config says what was taken.
         term: A further term of the loss, which sees the samples' maps.
+
+    Raises:
+        InputError: The encoder does not fit.
     """
 
     def __init__(
@@ -75,22 +82,28 @@ class Trainer:
         config: TrainConfig,
         *,
         init: Model | None = None,
-        encoder: Encoder | None = None,
+        encoder: SavedEncoder | None = None,
         term: Term | None = None,
     ) -> None:
+        self.model_config, self.config, self.pretrained = model_config, config, encoder is not None
         self.term = term
-        self.model_config, self.config = model_config, config
         self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
         self.batch = config.batch or (8 if self.dims == 2 else 2)
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
-        self.taken_encoder = take_weights(self.net.encoder, encoder.state_dict()) if encoder else None
+        counts = encoder.hand_over(self.net).counts if encoder else init.config.encoder if init else None
+        self.model_config = replace(model_config, encoder=counts)
         self.net.to(self.device).to(memory_format=memory_format(self.dims))
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
+        rest = [p for name, p in self.net.named_parameters() if not name.startswith("encoder.")]
+        groups = [self.net.encoder.parameters(), rest] if self.pretrained else [self.net.parameters()]
         self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=1e-2, fused=True
+            [{"params": list(group)} for group in groups],
+            lr=config.learning_rate,
+            weight_decay=1e-2,
+            fused=True,
         )
         self.done = 0
         self.set_samples(samples)
@@ -118,6 +131,8 @@ class Trainer:
             batch = self._draw()
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate()
+            if self.pretrained:
+                self.optimiser.param_groups[0]["lr"] *= self._encoder_share()
             loss = self._loss(net, *batch)
             self.optimiser.zero_grad()
             loss.backward()
@@ -159,6 +174,10 @@ class Trainer:
             return self.config.learning_rate * (self.done + 1) / warm
         progress = (self.done - warm) / max(1, self.config.steps - warm)
         return self.config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+    def _encoder_share(self) -> float:
+        """Share of the learning rate that a pretrained encoder gets at this step."""
+        return self.config.encoder_rate * min(1.0, max(0.0, 10 * self.done / self.config.steps - 1))
 
     @torch.no_grad()
     def _average(self) -> None:

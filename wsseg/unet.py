@@ -199,20 +199,29 @@ class Taken:
         loaded: Names that were copied.
         missing: Names of the network that the source lacks or holds in another shape.
         unused: Names of the source that the network has no place for.
+        decoder: Of an encoder that was handed over: names of its decoder's tensors that were copied too.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    decoder: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
         """Tensors of the network."""
         return len(self.loaded) + len(self.missing)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many were loaded, of how many; and of a decoder, where there was one."""
+        found = {"loaded": len(self.loaded), "total": self.total}
+        return found | ({"decoder": len(self.decoder)} if self.decoder else {})
+
     def __str__(self) -> str:
         share = 100 * len(self.loaded) / max(self.total, 1)
-        return f"loaded {share:.0f} %, {len(self.loaded)}/{self.total} tensors"
+        words = f"loaded {share:.0f} %, {len(self.loaded)}/{self.total} tensors"
+        return words + (f", and {len(self.decoder)} of the decoder" if self.decoder else "")
 
 
 def take_weights(network: nn.Module, source: Mapping[str, Tensor]) -> Taken:

@@ -1,8 +1,6 @@
 """`wsseg fit`: a dataset folder becomes a model."""
 
-import json
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wsseg.commands import options
+from wsseg.commands.outfolder import open_out, state_of
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def fit(
     Learns from hint maps, finished masks and clicks. At the end it tells an honest estimate of quality: some
     hints are held back for the first half of the run and compared.
     """
-    if not _open_out(out, data, resume=resume, overwrite=overwrite):
+    if not open_out(out, "model", [data], ["checkpoint"], resume=resume, overwrite=overwrite):
         typer.echo(f"{out} holds a finished model; nothing is left to do (--overwrite trains it anew).")
         return
     from wsseg.dataset import open_dataset
@@ -64,8 +63,10 @@ def fit(
     from wsseg.train import TrainConfig
 
     start = load_model(init) if init else None
-    pretrained = load_encoder(encoder).encoder if encoder else None
+    pretrained = load_encoder(encoder) if encoder else None
     samples = read_samples(dataset)
+    if pretrained:
+        options.tell_warnings(pretrained, [sample.image.spacing for sample in samples], dataset.rgb)
     config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device, objects=objects)
     command = shlex.join(["wsseg", *sys.argv[1:]])
     run = fit_steps(
@@ -122,49 +123,16 @@ def read_samples(dataset: "Dataset") -> list["Sample"]:
     return samples
 
 
-def _open_out(out: Path, data: Path, *, resume: bool, overwrite: bool) -> bool:
-    """Whether there is something to train; clears what an overwritten run left to resume from.
-
-    Raises:
-        InputError: `out` holds something that may not be replaced.
-    """
-    options.exclude(resume=resume, overwrite=overwrite)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; --out names a folder.")
-    if not out.is_dir() or not any(out.iterdir()):
-        return True
-    checkpoint = out / "checkpoint"
-    # the folder is replaced as a whole, so nobody's own files may be in it
-    ours = _is_model(out) or {entry.name for entry in out.iterdir()} == {"checkpoint"}
-    if not ours or out.resolve() == data.resolve():
-        raise InputError(f"{out}: is not empty and no model folder; choose another one for --out.")
-    if resume:
-        return checkpoint.is_dir()
-    if overwrite:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        return True
-    raise InputError(
-        f"{out}: is not empty; choose a new folder, or add --resume to go on with a stopped run, or "
-        "--overwrite to replace it."
-    )
-
-
-def _is_model(folder: Path) -> bool:
-    try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind") == "model"
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
 def _how_to_go_on(out: Path) -> str:
-    state = out / "checkpoint" / "config.json"
-    if not state.is_file():
+    done = state_of(out)
+    if done is None:
         return "There was no checkpoint yet (one is written every minute); nothing was changed."
-    done = json.loads(state.read_text(encoding="utf-8"))["done"]
     return f"The run up to step {done} is kept in {out}; the same command with --resume goes on from there."
 
 
 def _tell(config: "ModelConfig", out: Path, seconds: float) -> None:
+    if config.encoder:
+        typer.echo(options.taken_words(config.encoder))
     typer.echo(quality_words(config))
     share = config.provenance["annotated_share"]
     steps = config.provenance["steps"]

@@ -1,11 +1,14 @@
 """Options that several commands share, said once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from wsseg.encoder import SavedEncoder
 
 Seed = Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same machine, same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", metavar="NAME")]
@@ -54,6 +57,21 @@ def exclude(*, resume: bool, overwrite: bool) -> None:
 
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other; give one.")
+
+
+def tell_warnings(encoder: "SavedEncoder", spacings: Sequence[Sequence[float]], rgb: bool) -> None:
+    """Say on standard error where an encoder does not suit images of these spacings and of this kind."""
+    import numpy as np
+
+    for sentence in encoder.warnings([float(s) for s in np.median(spacings, axis=0)], rgb):
+        typer.echo(f"Warning: --encoder: {sentence}.", err=True)
+
+
+def taken_words(counts: Mapping[str, int]) -> str:
+    """What was taken of an encoder, as a model's config has it."""
+    share = 100 * counts["loaded"] / counts["total"]
+    decoder = f", and {counts['decoder']} of its decoder" if "decoder" in counts else ""
+    return f"Encoder: loaded {share:.0f} %, {counts['loaded']}/{counts['total']} tensors{decoder}."
 
 
 def sizes_of(text: str, dims: int, option: str) -> tuple[int, ...]:

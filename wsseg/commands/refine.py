@@ -81,6 +81,7 @@ def refine(
     from wsseg.crf import need_dense
     from wsseg.dataset import open_dataset
     from wsseg.encoder import load_encoder
+    from wsseg.fit import suited
     from wsseg.memory import is_out_of_memory
     from wsseg.normalise import Normalisation
     from wsseg.progress import run_with_progress
@@ -97,10 +98,13 @@ def refine(
         raise InputError(f"--terms {unknown[0]}: there is no such term; {', '.join(TERMS)} are right.")
     if crf == "dense":
         need_dense()
-    if encoder:
-        load_encoder(encoder)  # a wrong folder is told now, not after the first labels
+    pretrained = load_encoder(encoder) if encoder else None  # a wrong folder is told before the first labels
     dataset = open_dataset(data, channel_axis=channel_axis, lenient=not strict)
     dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of work
+    if pretrained:
+        suited(pretrained, dataset.dims, dataset.channels)
+        spacings = [dataset.peek(item).spacing for item in dataset.items]
+        options.tell_warnings(pretrained, spacings, dataset.rgb)
     images = BoxImages(dataset, Normalisation())
     run_with_progress(images.look(strict=strict))
     recipe = METHODS[method]
@@ -189,6 +193,8 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
 
 
 def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
+    from wsseg.tables import read_json
+
     _tell_problems(images)
     total = sum(outcome.counts.values())
     parts = [f"{count} {what}" for what, count in outcome.counts.items()]
@@ -196,4 +202,7 @@ def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
     typer.echo(f"{total} masks ({', '.join(parts)}); {out / 'report.html'} shows the least certain.")
     typer.echo(f"COCO with masks: {out / 'masks.json'}; by image: {out / 'instances'}, {out / 'masks'}")
     if (out / "model").is_dir():
+        counts = read_json(out / "model" / "config.json")["encoder"]
+        if counts:
+            typer.echo(options.taken_words(counts))
         typer.echo(f"wsseg predict {out / 'model'} IMAGES --out MASKS needs no boxes.")

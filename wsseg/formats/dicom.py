@@ -35,7 +35,7 @@ def read(folder: Path, *, channel_axis: int | None = None, pixels: bool = True) 
     """Read a folder of slices as (C, Z, Y, X), sorted along the normal of the slices.
 
     The rescale slope and intercept are applied. `geometry["affine"]` takes indices (z, y, x) to RAS
-    millimetres, as NIfTI has them. `channel_axis` has no use here.
+    millimetres, as NIfTI has them; `geometry["patient"]` is the PatientID. `channel_axis` has no use here.
 
     Raises:
         InputError: Not one complete series: slices missing or doubled, series mixed, a file unreadable.
@@ -71,7 +71,7 @@ def read(folder: Path, *, channel_axis: int | None = None, pixels: bool = True) 
         rgb=colour,
         kind="dicom",
         path=folder,
-        geometry={"affine": affine},
+        geometry={"affine": affine, "patient": str(slices[0].get("PatientID", ""))},
     )
 
 

@@ -1,0 +1,88 @@
+"""What the loop knows of a method."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pretrain.parts import pool
+from pretrain.views import SHARE, Views
+from wsseg.unet import Encoder
+
+
+class Method(nn.Module):
+    """`loss = method(images, scans)`, then `after_step()` once an optimiser step.
+
+    It makes its own views, and all of its state (queues, copies, the generator of the views) is in its
+    `state_dict`. Heads are initialised from torch's global generator; nothing draws from that afterwards.
+
+    Args:
+        encoder: Trained in place; what is handed over.
+        size: Spatial size of the crops that will be given, voxels.
+        spacing: Size of a voxel per axis.
+        modality: A key of `pretrain.views.MODALITIES`.
+        steps: Length of the run, for schedules.
+        seed: Of the views; under torch.distributed every process makes its own.
+
+    Raises:
+        ValueError: Unknown modality, or crops too small for the method or the encoder.
+
+    Attributes:
+        SUMMARY: What it is, one line.
+        advice: What to change if it collapses or stays at chance, one sentence.
+        BATCH: Places a step on a CPU, by the number of axes.
+        CROP: Edge of a crop in voxels of the finest axis, likewise.
+        SHARE: Side of a view as a share of the crop's.
+    """
+
+    SUMMARY: ClassVar[str]
+    advice: ClassVar[str]
+    BATCH: ClassVar[dict[int, int]] = {2: 32, 3: 8}
+    CROP: ClassVar[dict[int, int]] = {2: 64, 3: 32}
+    SHARE: ClassVar[float] = SHARE
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        size: tuple[int, ...],
+        spacing: tuple[float, ...],
+        modality: str,
+        steps: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.views = Views(size, spacing, modality, seed, divisor=encoder.config.divisor, share=self.SHARE)
+        self._seen: dict[str, Tensor] = {}
+
+    def forward(self, images: Tensor, scans: Tensor) -> Tensor:
+        """The loss of a batch, a number.
+
+        Args:
+            images: (N, C, *S), normalised.
+            scans: int64 (N,), ≥ 0, which scan each is of.
+        """
+        raise NotImplementedError
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the last forward worth a curve; "accuracy" and "chance" where there is a task.
+
+        Waits for the device, so not to be asked for at every step.
+        """
+        return {name: float(value) for name, value in self._seen.items()}
+
+    def note(self, **values: Tensor | float) -> None:
+        """Keep numbers for `metrics`."""
+        self._seen = {name: torch.as_tensor(value).detach() for name, value in values.items()}
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(N, C, *S) -> (N, D), what a collapse shows in: here pooled features of the deepest level."""
+        return pool(self.encoder(images)[-1])
+
+    def decoder_state(self) -> dict[str, Tensor]:
+        """Decoder tensors named as in `wsseg.unet.UNet`, where the method trains one."""
+        return {}
+
+    def after_step(self) -> None:
+        """Momentum copies and queues."""

@@ -1,0 +1,32 @@
+"""The self-supervised methods by name."""
+
+from pretrain.barlow import BarlowTwins
+from pretrain.byol import BYOL
+from pretrain.denoising import Denoising
+from pretrain.dense import Dense
+from pretrain.inpainting import Inpainting
+from pretrain.jigsaw import Jigsaw
+from pretrain.mae import MAE
+from pretrain.method import Method
+from pretrain.moco import MoCo
+from pretrain.position import Position
+from pretrain.rotation import Rotation
+from pretrain.simclr import SimCLR
+from pretrain.simsiam import SimSiam
+from pretrain.vicreg import VICReg
+
+METHODS: dict[str, type[Method]] = {
+    "mae": MAE,
+    "denoising": Denoising,
+    "inpainting": Inpainting,
+    "simclr": SimCLR,
+    "moco": MoCo,
+    "byol": BYOL,
+    "vicreg": VICReg,
+    "barlow": BarlowTwins,
+    "simsiam": SimSiam,
+    "dense": Dense,
+    "rotation": Rotation,
+    "jigsaw": Jigsaw,
+    "position": Position,
+}

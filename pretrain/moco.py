@@ -1,0 +1,120 @@
+"""MoCo: a view is nearer to its place's key than to a queue of keys of other scans.
+
+He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning", section 3.2 (algorithm
+1), with the head and the stronger views of MoCo v2 (Chen et al. 2020, section 3).
+Differs from the papers in: the queue knows which scan each key is of, and keys of the query's own scan are
+not its negatives; the batch's own keys are negatives too and empty places of the queue are none, so that
+there is something to learn from the first step on; the copy follows after the optimiser's step instead of
+before the next forward pass, which is the same but for the first; no shuffling of batch norm, since neither
+encoder nor head has one that sees the batch (`SteadyNorm`).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pretrain.method import Method
+from pretrain.parts import (
+    Contrast,
+    Momentum,
+    SteadyNorm,
+    contrast,
+    gather,
+    mlp,
+    pooled,
+    product,
+    project,
+    unit,
+)
+from wsseg.unet import Encoder
+
+EMPTY = -1  # in place of a scan's number
+
+
+class MoCo(Method):
+    """See the head of the file.
+
+    Args: as of `Method`, and
+        temperature: τ.
+        queue: K, keys that are kept.
+    """
+
+    SUMMARY = "contrastive with a queue of keys: as SimCLR, for small batches"
+    advice = (
+        "MoCo needs different scans and views that differ: check --modality, give more scans, or use "
+        "--method mae, which needs no negatives."
+    )
+    queue: Tensor
+    queue_scans: Tensor
+    pointer: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        size: tuple[int, ...],
+        spacing: tuple[float, ...],
+        modality: str,
+        steps: int,
+        seed: int,
+        *,
+        temperature: float = 0.2,
+        queue: int = 1024,
+    ) -> None:
+        super().__init__(encoder, size, spacing, modality, steps, seed)
+        self.temperature = temperature
+        width = pooled(encoder)
+        self.head = nn.Sequential(SteadyNorm(width), mlp(width, 512, 128, norm=False))
+        self.target = Momentum(encoder, self.head, steps)
+        # saved with the state: a resumed run would otherwise go on against other negatives
+        self.register_buffer("queue", torch.zeros(queue, 128))
+        self.register_buffer("queue_scans", torch.full((queue,), EMPTY))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+        self._waiting: list[tuple[Tensor, Tensor]] = []  # keys of this step
+
+    def forward(self, images: Tensor, scans: Tensor) -> Tensor:
+        """The loss of a batch, see `Method`."""
+        query = project(self.encoder, self.head, self.views(images))
+        keys = unit(self.target(self.views(images)))
+        result = against_queue(query, keys, scans, self.queue, self.queue_scans, self.temperature)
+        if self.training:
+            self._waiting.append((keys, scans))
+        self.note(accuracy=result.accuracy, chance=result.chance)
+        return result.loss
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """The copy follows, and the step's keys take the places of the oldest."""
+        self.target.follow(self.encoder, self.head)
+        keys, scans = (gather(torch.cat(part)) for part in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        self._enqueue(keys, scans)
+
+    def _enqueue(self, keys: Tensor, scans: Tensor) -> None:
+        length = len(self.queue)
+        at = (self.pointer + torch.arange(len(keys), device=keys.device)) % length
+        # more keys than places: the newest stay
+        self.queue[at[-length:]] = keys[-length:]
+        self.queue_scans[at[-length:]] = scans[-length:]
+        self.pointer.add_(len(keys)).remainder_(length)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(N, C, *S) -> (N, 128), the projection."""
+        return project(self.encoder, self.head, images)
+
+
+def against_queue(
+    query: Tensor, keys: Tensor, scans: Tensor, queue: Tensor, queue_scans: Tensor, temperature: float
+) -> Contrast:
+    """InfoNCE against the other keys of the batch and the queue as it stands (equation 1).
+
+    Args:
+        query: (N, D), any length.
+        keys: (N, D) of length 1, without gradient, of the same places.
+        scans: int64 (N,).
+        queue: (K, D) of length 1.
+        queue_scans: int64 (K,), `EMPTY` where there is no key.
+        temperature: τ.
+    """
+    of = torch.cat([scans, queue_scans])
+    other = (of != scans.view(-1, 1)) & (of != EMPTY)
+    logits = product(unit(query), torch.cat([keys, queue.to(keys)])) / temperature
+    return contrast(logits, torch.arange(len(query), device=query.device), other)

@@ -1,0 +1,151 @@
+"""report.html of `wsseg pretrain`: one file with curves, crops and settings."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pretrain.crops import CropSampler
+from pretrain.monitor import COLLAPSED
+from wsseg.page import draw_curve
+from wsseg.report import intensity_window, to_picture
+
+PAGE = Path(__file__).with_name("report.html")
+SHOWN = 12  # crops
+LEGEND = (
+    "Spread: 1 = embeddings of crops lie all around, near 0 = all alike (the dashed line is where a run is "
+    "stopped). Directions: how many the embeddings use. Alignment: squared distance of two crops that show "
+    "nearly the same, lower is nearer; uniformity: lower is more even. Same subject: how often the nearest "
+    "other crop is of the same scan; the dotted line is chance. What is good depends on the method; what "
+    "counts is measured by wsseg probe."
+)
+
+
+def write_report(
+    record: Mapping[str, Any],
+    rows: Sequence[Mapping[str, float]],
+    sampler: CropSampler,
+    *,
+    failed: bool = False,
+) -> str:
+    """The page as text; everything is in the one file.
+
+    Args:
+        record: Of the encoder.
+        rows: What was measured, as `pretrain.train.Pretrainer.rows`.
+        sampler: For a few of the crops.
+        failed: The run was stopped since it learned nothing.
+    """
+    done = int(rows[-1]["step"]) if rows else 0
+    guessed = ", guessed" if record["modality_guessed"] else ""
+    summary = (
+        f"{record['method']} on {counted(record['scans'], 'scan')} of "
+        f"{counted(record['subjects'], 'subject')} ({record['modality']}{guessed}): "
+        f"{counted(done, 'step')}, {record['crops_seen']} crops; "
+        f"the loss went from {record['loss']['first']:.3f} to {record['loss']['last']:.3f}."
+    )
+    warnings = [f'<p class="warning">{escape(sentence)}</p>' for sentence in record["warnings"]]
+    shown = {k: v for k, v in record.items() if k not in ("skipped", "warnings", "monitors", "loss", "names")}
+    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+        title="The run learned nothing" if failed else "An encoder from unlabelled scans",
+        summary=escape(summary),
+        warnings="\n".join(warnings),
+        curves=_picture(_curves(rows), "curves over steps"),
+        legend=escape(LEGEND),
+        crops=_picture(_crops(sampler), "crops"),
+        skipped=_table(record["skipped"]) if record["skipped"] else "<p>None.</p>",
+        settings=_table(shown),
+    )
+
+
+def counted(count: int, what: str) -> str:
+    """ "1 scan", "2 scans"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _curves(rows: Sequence[Mapping[str, float]]) -> Figure:
+    figure = Figure(figsize=(11, 5.2), dpi=100, layout="constrained")
+    panels = figure.subplots(2, 3).ravel()
+    losses = [row["loss"] for row in rows if "loss" in row]
+    draw_curve(panels[0], losses)
+    panels[1].axhline(COLLAPSED, color="#D55E00", linestyle="--", linewidth=0.8)
+    _line(panels[1], rows, "Spread", {"spread": ""})
+    _line(panels[2], rows, "Directions used", {"rank": ""})
+    _line(panels[3], rows, "Alignment and uniformity", {"alignment": "alignment", "uniformity": "uniformity"})
+    _line(panels[4], rows, "Nearest is of the same subject", {"nearest": ""}, "nearest_chance")
+    if any("accuracy" in row for row in rows):
+        _line(panels[5], rows, "Task solved", {"accuracy": ""}, "chance")
+    else:
+        panels[5].set_axis_off()
+    return figure
+
+
+def _line(
+    axes: Axes,
+    rows: Sequence[Mapping[str, float]],
+    title: str,
+    names: Mapping[str, str],
+    chance: str | None = None,
+) -> None:
+    """Draw some of the numbers over the steps, smoothed where there is one at every step."""
+    for name, label in names.items():
+        steps, values = _values(rows, name)
+        if len(values) > 200:
+            width = len(values) // 40
+            values = np.convolve(values, np.ones(width) / width, "valid")
+            steps = steps[width - 1 :]
+        axes.plot(steps, values, label=label, linewidth=1.6)
+    if chance is not None:
+        axes.plot(*_values(rows, chance), color="#555555", linestyle=":", linewidth=1)
+        axes.set_ylim(0, 1.02)
+    elif len(names) == 1:
+        axes.set_ylim(0, 1.08 * max(axes.dataLim.y1, 1e-6))
+    if len(names) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("step")
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _values(rows: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    pairs = [(row["step"], row[name]) for row in rows if name in row]
+    steps, values = np.array(pairs, float).reshape(-1, 2).T
+    return steps, values
+
+
+def _crops(sampler: CropSampler) -> Figure:
+    """Some of the first crops; of a volume the middle slice along its coarsest axis."""
+    images, _ = sampler.draw(0, range(SHOWN))
+    figure = Figure(figsize=(11, 1.9 * SHOWN / 6), dpi=100, layout="constrained")
+    for axes, image in zip(figure.subplots(2, SHOWN // 2).ravel(), images, strict=True):
+        shown = image[: 3 if len(image) == 3 else 1]
+        spacing = sampler.spacing
+        if shown.ndim == 4:
+            axis = int(np.argmax(spacing))
+            shown = shown.take(shown.shape[axis + 1] // 2, axis + 1)
+            spacing = tuple(s for a, s in enumerate(spacing) if a != axis)
+        axes.imshow(to_picture(shown, intensity_window(shown)), aspect=spacing[0] / spacing[1])
+        axes.set_axis_off()
+    return figure
+
+
+def _picture(figure: Figure, words: str) -> str:
+    FigureCanvasAgg(figure)
+    handle = io.BytesIO()
+    figure.savefig(handle, format="png")
+    code = base64.b64encode(handle.getvalue()).decode("ascii")
+    return f'<img src="data:image/png;base64,{code}" alt="{words}">'
+
+
+def _table(entries: Mapping[str, Any]) -> str:
+    rows = [f"<tr><td>{escape(k)}</td><td>{escape(str(v))}</td></tr>" for k, v in entries.items()]
+    return f"<table>{''.join(rows)}</table>"

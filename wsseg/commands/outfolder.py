@@ -1,0 +1,64 @@
+"""A folder that a training command writes as a whole, and what a stopped run leaves in it."""
+
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from wsseg.commands import options
+from wsseg.errors import InputError
+
+
+def open_out(
+    out: Path,
+    kind: str,
+    sources: Collection[Path],
+    left: Collection[str],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> bool:
+    """Whether there is something to train; clears what an overwritten run left to resume from.
+
+    Args:
+        out: The folder, which may be missing.
+        kind: "model" or "encoder".
+        sources: What is read, which may not be replaced.
+        left: Names of what a stopped run leaves.
+        resume, overwrite: As the user said.
+
+    Raises:
+        InputError: `out` holds something that may not be replaced.
+    """
+    options.exclude(resume=resume, overwrite=overwrite)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; --out names a folder.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return True
+    finished = _is_finished(out, kind)
+    # the folder is replaced as a whole, so nobody's own files may be in it
+    ours = finished or {entry.name for entry in out.iterdir()} <= set(left)
+    if not ours or any(out.resolve() == source.resolve() for source in sources):
+        raise InputError(f"{out}: is not empty and no {kind} folder; choose another one for --out.")
+    if resume:
+        return not finished or (out / "checkpoint").is_dir()
+    if overwrite:
+        shutil.rmtree(out / "checkpoint", ignore_errors=True)
+        return True
+    raise InputError(
+        f"{out}: is not empty; choose a new folder, or add --resume to go on with a stopped run, or "
+        "--overwrite to replace it."
+    )
+
+
+def _is_finished(folder: Path, kind: str) -> bool:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind") == kind
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def state_of(out: Path) -> int | None:
+    """Up to which step a stopped run is kept, or None."""
+    state = out / "checkpoint" / "config.json"
+    return int(json.loads(state.read_text(encoding="utf-8"))["done"]) if state.is_file() else None

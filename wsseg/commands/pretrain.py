@@ -1,0 +1,197 @@
+"""`wsseg pretrain`: unlabelled scans become an encoder."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsseg.commands import options
+from wsseg.commands.outfolder import open_out, state_of
+from wsseg.errors import InputError
+
+if TYPE_CHECKING:
+    from pretrain.plan import Plan
+    from pretrain.run import Pretrained, Source
+
+LEFT = {"checkpoint", "metrics.jsonl", "report.html"}  # what a run that was stopped leaves
+
+
+def pretrain(
+    scans: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files, or folders searched at any depth.", metavar="SCANS...", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Encoder folder to write.", metavar="ENC", show_default=False)],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="mae (recommended before segmentation), denoising, inpainting, simclr, moco, byol, vicreg, "
+            "barlow, simsiam, dense, rotation or jigsaw.",
+            show_default=False,
+        ),
+    ] = None,
+    dims: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=3,
+            metavar="2|3",
+            help="2D or 3D encoder; 2 with volumes learns from slices. By default as the scans are.",
+            show_default=False,
+        ),
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="ct, mr, em, fluorescence, histology, colour or other; guessed by default.",
+            show_default=False,
+        ),
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Regular expression that finds the subject in a path; by default BIDS names, DICOM's "
+            "patient, or each file is its own.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out scans that can't be used instead of stopping.")
+    ] = False,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="Crops a step; by default the method's.", show_default=False),
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Compute a batch in N parts, where memory is short.")
+    ] = 1,
+    learning_rate: Annotated[float, typer.Option(min=0, metavar="RATE", help="The largest.")] = 1e-3,
+    steps: options.Steps = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+) -> None:
+    """Learn an encoder from unlabelled scans.
+
+    The encoder is what fit and refine can start from with --encoder. While it runs it watches whether it
+    learns, and stops with what to change where it does not. Starts several processes with torchrun.
+    """
+    from pretrain.parallel import processes
+    from pretrain.plan import check_method
+    from pretrain.run import pretrain_steps
+    from pretrain.train import PretrainConfig
+    from wsseg.memory import is_out_of_memory
+    from wsseg.progress import run_with_progress
+
+    check_method(method)
+    assert method is not None
+    with processes(device) as these:
+        quiet = not these.first
+        if these.first and not open_out(out, "encoder", scans, LEFT, resume=resume, overwrite=overwrite):
+            typer.echo(f"{out} holds a finished encoder; nothing is left to do (--overwrite trains it anew).")
+            return
+        source, plan, default = _prepare(scans, method, dims, modality, subject, batch, skip_bad, quiet)
+        config = PretrainConfig(steps or default, seed, accumulate, learning_rate)
+        if not quiet:
+            _tell_plan(source, plan, config.steps)
+        run = pretrain_steps(source, plan, config, these, out=out, resume=resume)
+        try:
+            done = run_with_progress(run, quiet=quiet)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_how_to_go_on(out)) from None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"Not enough memory for {plan.batch} crops a step on {device}; use a smaller --batch, or "
+                "--accumulate 4 to compute it in parts."
+            ) from error
+        if not quiet:
+            _tell(done, out)
+
+
+def _prepare(
+    scans: list[Path],
+    method: str,
+    dims: int | None,
+    modality: str | None,
+    subject: str | None,
+    batch: int | None,
+    skip_bad: bool,
+    quiet: bool,
+) -> tuple["Source", "Plan", int]:
+    """Look through the scans and settle the run; the last is the default number of steps."""
+    from pretrain.methods import METHODS
+    from pretrain.plan import Plan, default_steps, plan_architecture, plan_size
+    from pretrain.run import Source
+    from pretrain.scans import find_scans, guess_modality, look, read_headers
+    from pretrain.views import MODALITIES
+    from wsseg.progress import run_with_progress
+
+    if modality is not None and modality not in MODALITIES:
+        raise InputError(f"--modality {modality}: is unknown; {', '.join(MODALITIES)} are right.")
+    headers = read_headers(find_scans(scans), dims=dims, skip_bad=skip_bad)
+    architecture = plan_architecture(headers)
+    crop = plan_size(headers, method, architecture)
+    found, bad = run_with_progress(look(headers, crop, subject=subject, skip_bad=skip_bad), quiet=quiet)
+    guessed, warning = guess_modality(found, rgb=headers.rgb)
+    if modality is None and warning and not quiet:
+        typer.echo(f"Warning: {warning}", err=True)
+    plan = Plan(
+        method=method,
+        architecture=architecture,
+        spacing=headers.spacing,
+        crop=crop,
+        modality=modality or guessed,
+        rgb=headers.rgb,
+        batch=batch or METHODS[method].BATCH[headers.dims],
+    )
+    source = Source(found, bad, modality is None, shlex.join(["wsseg", *sys.argv[1:]]))
+    return source, plan, default_steps(found, headers.spacing, crop)
+
+
+def _tell_plan(source: "Source", plan: "Plan", steps: int) -> None:
+    from pretrain.report import counted
+
+    for sentence in list(source.bad.values())[:5]:
+        typer.echo(f"Warning: left out: {sentence}", err=True)
+    if len(source.bad) > 5:
+        typer.echo(f"Warning: left out: {len(source.bad) - 5} more.", err=True)
+    scans = counted(len(source.scans), "scan")
+    subjects = counted(len({scan.subject for scan in source.scans}), "subject")
+    guessed = " (guessed; --modality says otherwise)" if source.guessed else ""
+    typer.echo(f"{scans} of {subjects}, {plan.modality}{guessed}", err=True)
+    size = "×".join(map(str, plan.crop))
+    spacing = " × ".join(f"{s:g}" for s in plan.spacing)
+    typer.echo(
+        f"{plan.method}: {steps} steps of {plan.batch} crops of {size} at a spacing of {spacing}", err=True
+    )
+
+
+def _how_to_go_on(out: Path) -> str:
+    done = state_of(out)
+    if done is None:
+        return "There was no checkpoint yet (one is written every minute); nothing was changed."
+    return f"The run up to step {done} is kept in {out}; the same command with --resume goes on from there."
+
+
+def _tell(done: "Pretrained", out: Path) -> None:
+    for sentence in done.warnings:
+        typer.echo(f"Warning: {sentence}", err=True)
+    record = done.saved.record
+    loss, first, seen = record["loss"], done.rows[0], record["monitors"]
+    typer.echo(
+        f"In {record['steps']} steps: loss {loss['first']:.3f} → {loss['last']:.3f}, spread "
+        f"{first['spread']:.2f} → {seen['spread']:.2f}, directions used {first['rank']:.1f} → "
+        f"{seen['rank']:.1f} of {seen['full_rank']:.0f}."
+    )
+    typer.echo(f"The encoder is in {out}; {out / 'report.html'} shows how it learned.")
+    typer.echo(f"wsseg fit DATA --out MODEL --encoder {out} uses it, wsseg probe {out} DATA measures it.")
