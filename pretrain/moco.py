@@ -4,9 +4,10 @@ He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learni
 1), with the head and the stronger views of MoCo v2 (Chen et al. 2020, section 3).
 Differs from the papers in: the queue knows which scan each key is of, and keys of the query's own scan are
 not its negatives; the batch's own keys are negatives too and empty places of the queue are none, so that
-there is something to learn from the first step on; the copy follows after the optimiser's step instead of
-before the next forward pass, which is the same but for the first; no shuffling of batch norm, since neither
-encoder nor head has one that sees the batch (`SteadyNorm`).
+there is something to learn from the first step on; momentum is fitted to the run's length, and keys that are
+too old for it are no negatives; the copy follows after the optimiser's step instead of before the next
+forward pass, which is the same but for the first; no shuffling of batch norm, since neither encoder nor head
+has one that sees the batch (`SteadyNorm`).
 """
 
 import torch
@@ -28,6 +29,8 @@ from pretrain.parts import (
 from wsseg.unet import Encoder
 
 EMPTY = -1  # in place of a scan's number
+SLOWEST = 0.999  # He et al. 2020, section 4.1
+DRIFT = 0.1  # how far the copy may have moved, as a share of the way to the encoder, since a key was made
 
 
 class MoCo(Method):
@@ -35,7 +38,7 @@ class MoCo(Method):
 
     Args: as of `Method`, and
         temperature: τ.
-        queue: K, keys that are kept.
+        queue: K, keys that are kept; fewer are negatives while the copy is fast, see `reach`.
     """
 
     SUMMARY = "contrastive with a queue of keys: as SimCLR, for small batches"
@@ -45,6 +48,7 @@ class MoCo(Method):
     )
     queue: Tensor
     queue_scans: Tensor
+    queue_steps: Tensor
     pointer: Tensor
 
     def __init__(
@@ -63,10 +67,14 @@ class MoCo(Method):
         self.temperature = temperature
         width = pooled(encoder)
         self.head = nn.Sequential(SteadyNorm(width), mlp(width, 512, 128, norm=False))
-        self.target = Momentum(encoder, self.head, steps)
+        self.target = Momentum(encoder, self.head, steps, slowest=SLOWEST)
+        # A short run needs a fast copy, and keys of a fast copy age fast: the encoder then learns to tell new
+        # from old instead of place from place, by moving on. The authors' recipes have K/N·(1 − m) below 0.1.
+        self.reach = max(1, round(DRIFT / (1 - self.target.start)))
         # saved with the state: a resumed run would otherwise go on against other negatives
         self.register_buffer("queue", torch.zeros(queue, 128))
         self.register_buffer("queue_scans", torch.full((queue,), EMPTY))
+        self.register_buffer("queue_steps", torch.zeros(queue, dtype=torch.int64))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
         self._waiting: list[tuple[Tensor, Tensor]] = []  # keys of this step
 
@@ -74,7 +82,8 @@ class MoCo(Method):
         """The loss of a batch, see `Method`."""
         query = project(self.encoder, self.head, self.views(images))
         keys = unit(self.target(self.views(images)))
-        result = against_queue(query, keys, scans, self.queue, self.queue_scans, self.temperature)
+        fresh = self.queue_scans.where(self.target.done - self.queue_steps < self.reach, EMPTY)
+        result = against_queue(query, keys, scans, self.queue, fresh, self.temperature)
         if self.training:
             self._waiting.append((keys, scans))
         self.note(accuracy=result.accuracy, chance=result.chance)
@@ -94,6 +103,7 @@ class MoCo(Method):
         # more keys than places: the newest stay
         self.queue[at[-length:]] = keys[-length:]
         self.queue_scans[at[-length:]] = scans[-length:]
+        self.queue_steps[at[-length:]] = self.target.done
         self.pointer.add_(len(keys)).remainder_(length)
 
     def embed(self, images: Tensor) -> Tensor:

@@ -165,12 +165,12 @@ def nt_xent(
     return contrast(product(views, views) / temperature, positive, other, decoupled=decoupled)
 
 
-def momentum_start(steps: int) -> float:
+def momentum_start(steps: int, slowest: float = 0.99) -> float:
     """Momentum of a run's first step: as slow as short runs allow, so that the copy leaves its random start.
 
     BYOL's 0.996 belongs to 1000 epochs; after 500 steps such a copy would still be noise. S·(1 − m) ≥ 5.
     """
-    return min(0.99, max(0.0, 1 - 5 / max(steps, 1)))
+    return min(slowest, max(0.0, 1 - 5 / max(steps, 1)))
 
 
 def momentum(step: int, steps: int, start: float) -> float:
@@ -192,13 +192,14 @@ class Momentum(nn.Module):
     Args:
         encoder, head: Copied as they are, never initialised anew.
         steps: Length of the run, for `momentum`.
+        slowest: Largest momentum to start with.
     """
 
-    def __init__(self, encoder: "Encoder", head: nn.Module, steps: int) -> None:
+    def __init__(self, encoder: "Encoder", head: nn.Module, steps: int, *, slowest: float = 0.99) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
         self.head = copy.deepcopy(head).requires_grad_(False)
-        self.steps, self.start, self.done = steps, momentum_start(steps), 0
+        self.steps, self.start, self.done = steps, momentum_start(steps, slowest), 0
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -210,10 +211,12 @@ class Momentum(nn.Module):
         """One step after the networks."""
         share = 1 - momentum(self.done, self.steps, self.start)
         for own, other in ((self.encoder, encoder), (self.head, head)):
-            for mine, its in zip(own.parameters(), other.parameters(), strict=True):
-                mine.lerp_(its, share)
-            for statistic, source in zip(own.buffers(), other.buffers(), strict=True):
-                statistic.copy_(source)
+            for weight, towards in zip(own.parameters(), other.parameters(), strict=True):
+                weight.lerp_(towards, share)
+            for module, source in zip(own.modules(), other.modules(), strict=True):
+                if not isinstance(module, SteadyNorm):  # which keeps statistics of its own features
+                    for mine, its in zip(module.buffers(False), source.buffers(False), strict=True):
+                        mine.copy_(its)
         self.done += 1
 
     def get_extra_state(self) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image as Picture
 
 from pretrain.crops import CropSampler
 from pretrain.monitor import COLLAPSED
@@ -20,6 +21,7 @@ from wsseg.report import intensity_window, to_picture
 
 PAGE = Path(__file__).with_name("report.html")
 SHOWN = 12  # crops
+SIDE = 160  # pixels of one
 LEGEND = (
     "Spread: 1 = embeddings of crops lie all around, near 0 = all alike (the dashed line is where a run is "
     "stopped). Directions: how many the embeddings use. Alignment: squared distance of two crops that show "
@@ -58,9 +60,9 @@ def write_report(
         title="The run learned nothing" if failed else "An encoder from unlabelled scans",
         summary=escape(summary),
         warnings="\n".join(warnings),
-        curves=_picture(_curves(rows), "curves over steps"),
+        curves=_embedded(_drawn(_curves(rows)), "curves over steps"),
         legend=escape(LEGEND),
-        crops=_picture(_crops(sampler), "crops"),
+        crops=_embedded(_crops(sampler), "crops"),
         skipped=_table(record["skipped"]) if record["skipped"] else "<p>None.</p>",
         settings=_table(shown),
     )
@@ -122,27 +124,38 @@ def _values(rows: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray,
     return steps, values
 
 
-def _crops(sampler: CropSampler) -> Figure:
-    """Some of the first crops; of a volume the middle slice along its coarsest axis."""
+def _crops(sampler: CropSampler) -> bytes:
+    """PNG of some of the first crops; of a volume the middle slice along its coarsest axis."""
     images, _ = sampler.draw(0, range(SHOWN))
-    figure = Figure(figsize=(11, 1.9 * SHOWN / 6), dpi=100, layout="constrained")
-    for axes, image in zip(figure.subplots(2, SHOWN // 2).ravel(), images, strict=True):
-        shown = image[: 3 if len(image) == 3 else 1]
-        spacing = sampler.spacing
+    tiles = []
+    for image in images:
+        shown, spacing = image[: 3 if len(image) == 3 else 1], sampler.spacing
         if shown.ndim == 4:
             axis = int(np.argmax(spacing))
             shown = shown.take(shown.shape[axis + 1] // 2, axis + 1)
             spacing = tuple(s for a, s in enumerate(spacing) if a != axis)
-        axes.imshow(to_picture(shown, intensity_window(shown)), aspect=spacing[0] / spacing[1])
-        axes.set_axis_off()
-    return figure
+        extent = np.multiply(shown.shape[1:], spacing)
+        height, width = (max(1, int(SIDE * n / extent.max())) for n in extent)
+        picture = Picture.fromarray((255 * to_picture(shown, intensity_window(shown))).astype(np.uint8))
+        tile = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        tile[:height, :width] = np.asarray(picture.resize((width, height), Picture.Resampling.BICUBIC))
+        tiles.append(np.pad(tile, ((3, 3), (3, 3), (0, 0)), constant_values=255))
+    half = SHOWN // 2
+    sheet = np.concatenate([np.concatenate(tiles[:half], 1), np.concatenate(tiles[half:], 1)])
+    handle = io.BytesIO()
+    Picture.fromarray(sheet).save(handle, "png", optimize=True)
+    return handle.getvalue()
 
 
-def _picture(figure: Figure, words: str) -> str:
+def _drawn(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)
     handle = io.BytesIO()
     figure.savefig(handle, format="png")
-    code = base64.b64encode(handle.getvalue()).decode("ascii")
+    return handle.getvalue()
+
+
+def _embedded(png: bytes, words: str) -> str:
+    code = base64.b64encode(png).decode("ascii")
     return f'<img src="data:image/png;base64,{code}" alt="{words}">'
 
 

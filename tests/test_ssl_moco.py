@@ -52,6 +52,29 @@ def test_keys_of_the_own_scan_are_masked():
     assert float(other.loss) == pytest.approx(math.log(6), abs=1e-5)
 
 
+def test_keys_made_by_a_copy_that_has_moved_on_are_no_negatives(monkeypatch):
+    method = make(queue=64)  # 50 steps: a copy of momentum 0.9 moves by a tenth a step
+    assert method.target.start == pytest.approx(0.9)
+    assert method.reach == 1
+    assert make_long().reach == 100  # the authors' 0.999
+    seen = []
+
+    def look(query, keys, scans, queue, queue_scans, temperature):
+        seen.append(int((queue_scans != EMPTY).sum()))
+        return against_queue(query, keys, scans, queue, queue_scans, temperature)
+
+    monkeypatch.setattr("pretrain.moco.against_queue", look)
+    method.reach = 2
+    for _ in range(5):
+        method(torch.randn(4, 1, 16, 16), torch.arange(4))
+        method.after_step()
+    assert seen == [0, 4, 8, 8, 8]  # keys of the two steps before
+
+
+def make_long() -> MoCo:
+    return MoCo(tiny_encoder(2), (16, 16), (1.0, 1.0), "other", 100_000, 0)
+
+
 def test_keys_enter_after_the_step_and_have_no_gradient(dims):
     method = make(dims, queue=16)
     images, scans = torch.randn(4, 1, *(16,) * dims), torch.arange(4)

@@ -86,6 +86,7 @@ def test_a_short_run_has_a_fast_copy(steps):
     start = momentum_start(steps)
     assert 0 <= start <= 0.99
     assert steps * (1 - start) >= min(steps, 5) - 1e-9
+    assert momentum_start(steps, 0.999) == pytest.approx(min(0.999, max(0, 1 - 5 / steps)))
 
 
 def test_the_copy_is_exact_then_follows_and_has_no_gradient(dims):
@@ -110,6 +111,16 @@ def test_the_copy_is_exact_then_follows_and_has_no_gradient(dims):
     assert target.done == 1
     out = target(torch.randn(2, 1, *(16,) * dims, requires_grad=True))
     assert not out.requires_grad
+
+
+def test_the_copy_keeps_statistics_of_its_own_features():
+    encoder, head = tiny_encoder(2), nn.Sequential(SteadyNorm(8), nn.BatchNorm1d(8))
+    target = Momentum(encoder, head, steps=10)
+    head[0].mean.fill_(3.0)
+    head[1].running_mean.fill_(3.0)
+    target.follow(encoder, head)
+    assert (target.head[0].mean == 0).all()
+    assert (target.head[1].running_mean == 3).all()
 
 
 def test_small_parts():

@@ -31,7 +31,7 @@ def pretrain(
         typer.Option(
             metavar="NAME",
             help="mae (recommended before segmentation), denoising, inpainting, simclr, moco, byol, vicreg, "
-            "barlow, simsiam, dense, rotation or jigsaw.",
+            "barlow, simsiam, dense, rotation, jigsaw or position.",
             show_default=False,
         ),
     ] = None,
