@@ -1,8 +1,8 @@
 """Class words in a caption: which classes a sentence says are there, with negation respected.
 
-After NegEx (Chapman et al. 2001, "A simple algorithm for identifying negated findings and diseases in discharge
-summaries"): a class word is negated where a word of negation stands before it, or behind it, in the same
-clause and near. Differs from the paper in: the list of negations is short, and commas do not end a clause,
+After NegEx (Chapman et al. 2001, "A simple algorithm for identifying negated findings and diseases in
+discharge summaries"): a class word is negated where a negation stands before it, or behind it, in the
+same clause and near. Differs from the paper in: the list of negations is short; commas do not end a clause,
 because "no mass, cyst or nodule" goes on after them. English only.
 """
 
@@ -15,13 +15,14 @@ _CLAUSE = re.compile(
 )
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 _BEFORE = re.compile(
-    r"\b(?:no|not|without|w/o|never|none|neither|nor|cannot|absent|absence of|free of|free from|lacks?|lacking|"
-    r"negative for|denies|denied|excludes?|rules? out|isn['’]t|aren['’]t|doesn['’]t|don['’]t)\b",
+    r"\b(?:no|not|without|w/o|never|none|neither|nor|cannot|absent|absence of|free of|free from|lacks?|"
+    r"lacking|negative for|denies|denied|excludes?|rules? out|isn['’]t|aren['’]t|doesn['’]t|don['’]t)\b",
     re.IGNORECASE,
 )
 _BEHIND = re.compile(
     r"\b(?:(?:not|never|isn['’]t|aren['’]t|wasn['’]t|weren['’]t|cannot be|can['’]t be) (?:be |been |yet )?"
-    r"(?:seen|visible|present|found|detected|identified|evident|observed|there)|absent|excluded|ruled out|unlikely)\b",
+    r"(?:seen|visible|present|found|detected|identified|evident|observed|there)"
+    r"|absent|excluded|ruled out|unlikely)\b",
     re.IGNORECASE,
 )
 _HARMLESS = re.compile(

@@ -207,12 +207,12 @@ def _tag_rows(path: Path, words: Mapping[int, Iterable[str]] | None) -> Iterator
     if not any(named):
         known = ", ".join(word for own in words.values() for word in own)
         raise InputError(
-            f"{path}: no caption names a class; the words looked for are {known}: add those that the captions "
-            'use to classes.json, as in {"1": ["nucleus", "nuclei"]}.'
+            f"{path}: no caption names a class; the words looked for are {known}: add those that the "
+            'captions use to classes.json, as in {"1": ["nucleus", "nuclei"]}.'
         )
     for (where, row), found in zip(rows, named, strict=True):
-        for class_id in sorted(found) or [""]:
-            yield where, {**row, "class": str(class_id)}
+        for text in [str(class_id) for class_id in sorted(found)] or [""]:
+            yield where, {**row, "class": text}
 
 
 def _columns(path: Path) -> list[str]:
