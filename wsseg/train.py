@@ -110,7 +110,7 @@ class Trainer:
         while self.done < self.config.steps:
             batch = self._draw()
             for group in self.optimiser.param_groups:
-                group["lr"] = self._learning_rate()
+                group["lr"] = learning_rate(self.config.learning_rate, self.done, self.config.steps)
             loss = self._loss(net, *batch)
             self.optimiser.zero_grad()
             loss.backward()
@@ -123,7 +123,7 @@ class Trainer:
 
     def _draw(self) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
         images, target, weight = self.sampler.draw(self.done, self.batch)
-        generator = torch.Generator().manual_seed(_mix(self.config.seed, self.done))
+        generator = torch.Generator().manual_seed(mix(self.config.seed, self.done))
         move = [torch.from_numpy(array).to(self.device) for array in (images, target, weight)]
         return move[0].contiguous(memory_format=memory_format(self.dims)), move[1], move[2], generator
 
@@ -142,14 +142,6 @@ class Trainer:
             scores = net(moved).float()
         return weak_loss(scores, moved_target.long(), moved_weight)
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up over the first 5 % of the steps, then half a cosine to 0."""
-        warm = max(1, self.config.steps // 20)
-        if self.done < warm:
-            return self.config.learning_rate * (self.done + 1) / warm
-        progress = (self.done - warm) / max(1, self.config.steps - warm)
-        return self.config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
-
     @torch.no_grad()
     def _average(self) -> None:
         """Move the averaged weights; early on the average is short, so that it leaves the fresh weights."""
@@ -159,6 +151,15 @@ class Trainer:
         )
 
 
-def _mix(seed: int, index: int) -> int:
+def learning_rate(largest: float, done: int, steps: int) -> float:
+    """After so many steps: linear warm-up over the first 5 % of them, then half a cosine to 0."""
+    warm = max(1, steps // 20)
+    if done < warm:
+        return largest * (done + 1) / warm
+    progress = (done - warm) / max(1, steps - warm)
+    return largest * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+
+def mix(seed: int, index: int) -> int:
     """One number from two, far from that of the neighbours."""
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
