@@ -43,6 +43,7 @@ from wsseg.unet import Encoder, plan_encoder, take_weights
 BUDGET = {2: 2**15, 3: 2**17}  # voxels in a patch; a larger image is seen part by part
 ENOUGH = 0.9  # mean AUC from which no wider view is tried
 GAIN = 0.02  # in mean AUC, that a wider view must bring
+CENTRED = 100  # images that offsets are found on, at most
 CHECKPOINT_SECONDS = 60.0
 CHANCE = 0.6  # AUC up to which a classifier has found nothing
 SURE = 0.75  # AUC from which it has, however few images were held back
@@ -307,7 +308,7 @@ def fit_classifier(
         trainer = TagTrainer(kept, plan_classifier(kept, classes, now, axis), now, encoder=encoder)
         if best is not None and trainer.model_config.architecture == best.config.architecture:
             break  # images too small for a wider view
-        model = yield from _kept_steps(trainer, checkpoint, stride)
+        model = centred((yield from _kept_steps(trainer, checkpoint, stride)), kept, config.device)
         quality = yield from check_classifier(model, held, config.device, words)
         model = TagModel(replace(model.config, quality=quality), model.net)
         if best is None or _mean_auc(model) > _mean_auc(best) + GAIN:
@@ -339,6 +340,40 @@ def _kept_steps(trainer: TagTrainer, checkpoint: Path | None, stride: int) -> Ge
         if trainer.done:
             save_checkpoint(folder, trainer, key, [], None)
     return trainer.model
+
+
+def centred(model: TagModel, tagged: Sequence[Tagged], device: str) -> TagModel:
+    """The model with each class's offset moved to where 0 parts images with it from those without best.
+
+    Training sees patches in varied colours and with each batch's own norms, whole images score differently;
+    the order of images does not change by this, only the side of 0 that they are on.
+    """
+    if model.config.exclusive:
+        return model
+    some = tagged[:: -(-len(tagged) // CENTRED)]
+    heater = Heater(model, device=device)
+    scores = np.stack([heater.score(one.image, one.statistics) for one in some])
+    table = np.stack([one.present for one in some])
+    net = copy.deepcopy(model.net).cpu()
+    with torch.no_grad():
+        for column, (own, truth) in enumerate(zip(scores.T, table.T, strict=True)):
+            if 0 < truth.sum() < len(truth):
+                net.head.bias[column] -= best_cut(own, truth)
+    return TagModel(model.config, net.eval())
+
+
+def best_cut(scores: np.ndarray, truth: np.ndarray) -> float:
+    """The middle of where a threshold has the best mean of both sides' shares that are right.
+
+    Args:
+        scores: (N,).
+        truth: bool (N,), with at least one of either.
+    """
+    order = np.sort(scores)
+    cuts = (order[1:] + order[:-1]) / 2
+    right = np.array([((scores > cut)[truth].mean() + (scores <= cut)[~truth].mean()) for cut in cuts])
+    best = cuts[right >= right.max() - 1e-9]
+    return float(best[len(best) // 2])
 
 
 def _mean_auc(model: TagModel) -> float:
