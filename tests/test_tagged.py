@@ -12,13 +12,13 @@ from wsseg.errors import InputError
 from wsseg.images import Image
 from wsseg.normalise import Normalisation
 from wsseg.steps import finish
-from wsseg.tagged import BagSampler, Tagged, open_tagged, slice_of, split
+from wsseg.tagged import NORMALISATION, BagSampler, Tagged, open_tagged, slice_of, split
 
 
 def bag(stem, present, index=None, size=(8, 8), values=None):
     values = np.random.default_rng(0).normal(size=(1, *size)) if values is None else values
     image = Image(values.astype(np.float32), (1.0,) * len(size))
-    statistics = Normalisation().measure(image)
+    statistics = NORMALISATION.measure(image)
     return Tagged(
         Bag(Item(stem, Path(f"{stem}.png")), frozenset(), index), image, statistics, np.array(present, bool)
     )
@@ -28,13 +28,24 @@ def test_slices_are_pictures_normalised_as_their_volume(tmp_path):
     rows = [f"a,{k},1,{i}" for i, k in enumerate([1, "", 1, 1])] + ["b,,,", "c,1,1,0"]
     folder = tagged(tmp_path, "image,class,axis,slice\n" + "\n".join(rows) + "\n", dims=3)
     dataset = open_dataset(folder)
-    found = finish(open_tagged(dataset, read_bags(dataset), Normalisation()))
+    found = finish(open_tagged(dataset, read_bags(dataset)))
     assert len(found) == 9
     volume = dataset.read(dataset.items[0])[0]
     assert np.array_equal(found[2].image.data, volume.data[:, :, 2])
     assert found[2].image.spacing == (volume.spacing[0], volume.spacing[2])
-    assert found[2].statistics.mean == Normalisation().measure(volume).mean
+    assert found[2].statistics.mean == NORMALISATION.measure(volume).mean
     assert [bool(one.present[0]) for one in found] == [True, False, True, True] + [False] * 4 + [True]
+
+
+def test_a_small_object_does_not_move_the_voxels_around_it():
+    noise = np.random.default_rng(0).normal(size=(1, 40, 40))
+    with_object = noise.copy()
+    with_object[0, :8, :8] += 9
+    plain, other = (bag("x", [1], size=(40, 40), values=values) for values in (noise, with_object))
+    around = (slice(None), slice(10, None))
+    shift = np.abs(other.statistics.apply(with_object) - plain.statistics.apply(noise))[around].mean()
+    usual = [Normalisation().measure(one.image).apply(one.image.data)[around] for one in (plain, other)]
+    assert shift < 0.2 * np.abs(usual[1] - usual[0]).mean()
 
 
 def test_slices_of_pictures_are_refused(tmp_path):
@@ -43,7 +54,7 @@ def test_slices_of_pictures_are_refused(tmp_path):
     bags = read_bags(dataset)
     pictures = open_dataset(tagged(tmp_path / "p", "image,class\na,1\n"))
     with pytest.raises(InputError, match="the images are pictures"):
-        finish(open_tagged(pictures, bags, Normalisation()))
+        finish(open_tagged(pictures, bags))
 
 
 def test_a_slice_of_a_lazy_volume_reads_that_slice_alone():

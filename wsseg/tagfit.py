@@ -32,11 +32,10 @@ from wsseg.classifier import (
 from wsseg.device import choose_device, memory_format, precision
 from wsseg.errors import InputError
 from wsseg.heat import Heater
-from wsseg.normalise import Normalisation
 from wsseg.patches import plan_patch
 from wsseg.pooling import Pooling, pool
 from wsseg.steps import Step
-from wsseg.tagged import BagSampler, Tagged, split
+from wsseg.tagged import NORMALISATION, BagSampler, Tagged, split
 from wsseg.train import learning_rate, mix
 from wsseg.unet import Encoder, plan_encoder, take_weights
 
@@ -103,7 +102,7 @@ def plan_classifier(
     return ClassifierConfig(
         architecture=shape,
         classes=dict(classes),
-        normalisation=Normalisation(),
+        normalisation=NORMALISATION,
         spacing=spacing,
         patch=plan_patch(sizes, shape.divisor, BUDGET[shape.dims]),
         pooling=config.pooling,

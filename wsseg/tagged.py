@@ -13,6 +13,7 @@ from wsseg.normalise import Normalisation, Statistics
 from wsseg.patches import read_padded
 from wsseg.steps import Step
 
+NORMALISATION = Normalisation(robust=True)  # what is tagged must not show in every voxel
 HELD = 0.25  # share of the images, with a class and without it, that are held back
 
 
@@ -34,7 +35,7 @@ class Tagged:
 
 
 def open_tagged(
-    dataset: Dataset, bags: Bags, normalisation: Normalisation
+    dataset: Dataset, bags: Bags, normalisation: Normalisation = NORMALISATION
 ) -> Generator[Step, None, list[Tagged]]:
     """Read the images of all bags; a step an image.
 
