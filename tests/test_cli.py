@@ -20,7 +20,7 @@ from wsseg.commands.options import duration, size
 from wsseg.images import read_labels
 from wsseg.train import Trainer
 
-COMMANDS = ["check", "fit", "predict", "refine", "evaluate", "robot", "demo", "gui"]
+COMMANDS = ["check", "fit", "predict", "refine", "seeds", "evaluate", "robot", "demo", "gui"]
 
 
 @pytest.fixture(autouse=True)

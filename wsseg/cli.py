@@ -19,6 +19,7 @@ from wsseg.commands.fit import fit
 from wsseg.commands.predict import predict
 from wsseg.commands.refine import refine
 from wsseg.commands.robot import robot
+from wsseg.commands.seeds import seeds
 from wsseg.errors import InputError
 
 BAD_INPUT, STOPPED, FAULT = 2, 130, 1
@@ -131,6 +132,7 @@ app.command(epilog="Example: wsseg check DATA")(check)
 app.command(epilog="Example: wsseg fit DATA --out MODEL")(fit)
 app.command(epilog="Example: wsseg predict MODEL scans/ --out masks")(predict)
 app.command(epilog="Example: wsseg refine DATA --out DIR")(refine)
+app.command(epilog="Example: wsseg seeds DATA --out DIR")(seeds)
 app.command(epilog="Example: wsseg evaluate masks truth --json scores.json")(evaluate)
 app.command(epilog="Example: wsseg robot truth --images scans --out DATA --kind slices --every 8")(robot)
 app.command(epilog="Example: wsseg demo")(demo)

@@ -1,9 +1,9 @@
 """Heat becomes seeds: sure voxels of the classes, sure background, the rest unknown; as a hint map.
 
-Two passes that must agree (Ahn, Cho & Kwak 2019, IRN, "cam_to_ir_label" of their code): one that is strict about
-the class and one that is strict about background, each sharpened by a CRF. A voxel is a class where the first
-says so, background where both do. Differs from IRN in: heat keeps its scale, and the two levels are thresholds
-shared over the dataset instead of shares of each image's hottest voxel.
+Two passes that must agree (Ahn, Cho & Kwak 2019, IRN, "cam_to_ir_label" of their code): one that is strict
+about the class and one that is strict about background, each sharpened by a CRF. A voxel is a class where the
+first says so, background where both do. Differs from IRN in: heat keeps its scale, and the two levels are
+thresholds shared over the dataset instead of shares of each image's hottest voxel.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,9 +34,9 @@ class SeedConfig:
         size: Smallest and largest share of the image that a class that is there takes, or None.
     """
 
-    smooth: float = 2.0
+    smooth: float = 4.0
     reach: float = 3.0
-    contrast: float = 0.5
+    contrast: float = 0.25
     solver: str = "local"
     size: tuple[float, float] | None = None
 
@@ -45,7 +45,7 @@ def seeds(
     heat: np.ndarray,
     image: np.ndarray,
     present: Sequence[int],
-    thresholds: Mapping[int, Thresholds],
+    thresholds: Mapping[int, Thresholds | None],
     config: SeedConfig,
     *,
     spacing: Sequence[float],
@@ -56,7 +56,7 @@ def seeds(
         heat: float32 (K, *S), class maps in the order of `thresholds`.
         image: float32 (C, *S), normalised.
         present: Ids of the classes that are in it; others can't appear (tag suppression).
-        thresholds: Of each class, by id.
+        thresholds: Of each class, by id; None for one whose maps mean nothing.
         config: How.
         spacing: Size of a voxel per axis.
 
@@ -66,19 +66,23 @@ def seeds(
     size = heat.shape[1:]
     if not present:
         return np.full(size, BACKGROUND, np.uint8)
-    ids = [k for k in thresholds if k in present]
-    own = [_own(heat[row], thresholds[k], config) for row, k in enumerate(thresholds) if k in present]
-    maps = np.stack([heat[row] for row, k in enumerate(thresholds) if k in present])
-    strict = _labels(maps, image, [t.upper for t in own], own, config, spacing)
-    loose = _labels(maps, image, [t.lower for t in own], own, config, spacing)
     result = np.zeros(size, np.uint8)
-    result[(strict == 0) & (loose == 0)] = BACKGROUND
-    for label, k in enumerate(ids, 1):
+    rows = [(row, k) for row, k in enumerate(thresholds) if k in present and thresholds[k] is not None]
+    if not rows:
+        return result
+    maps = heat[[row for row, _ in rows]]
+    own = [_own(one, thresholds[k], config) for one, (_, k) in zip(maps, rows, strict=True)]
+    strict = _labels(maps, image, [t.upper for t in own], own, config, spacing)
+    if len(rows) == len(present):  # else something that nobody can point at may be anywhere
+        loose = _labels(maps, image, [t.lower for t in own], own, config, spacing)
+        result[(strict == 0) & (loose == 0)] = BACKGROUND
+    for label, (_, k) in enumerate(rows, 1):
         result[strict == label] = k
     return result
 
 
-def _own(heat: np.ndarray, thresholds: Thresholds, config: SeedConfig) -> Thresholds:
+def _own(heat: np.ndarray, thresholds: Thresholds | None, config: SeedConfig) -> Thresholds:
+    assert thresholds is not None
     return thresholds if config.size is None else within_size(heat, thresholds, *config.size)
 
 
@@ -117,7 +121,8 @@ def solve_field(
     if config.solver == "dense":
         return dense_mean_field(scores.astype(np.float32), image, kernels, iterations=ITERATIONS)
     result = np.empty(scores.shape, np.float32)
-    reach = [ITERATIONS * r for r in kernels[0].radius]
+    radii = zip(*(kernel.radius for kernel in kernels), strict=True)
+    reach = [(ITERATIONS + 1) * max(both) for both in radii]  # one more for the weights of the outermost
     for block in blocks(scores.shape[1:], BLOCK):
         wide = tuple(
             slice(max(0, b.start - r), min(n, b.stop + r))

@@ -1,9 +1,9 @@
 """Two thresholds of heat, shared over a dataset and chosen from the tags alone.
 
 Images without a class are all background and say how hot it gets: what is not hotter than nearly all of it is
-background in images with the class too, though no more than the colder group of their voxels (Otsu 1979). What
-is hotter falls into two groups again, the class and its surroundings; the threshold between these (Otsu again)
-is the upper one. Voxels are pooled over images, as many of each image.
+background in images with the class too, though no more than the colder group of their voxels (Otsu 1979).
+What is hotter falls into two groups again, the class and its surroundings; the threshold between these (Otsu
+again) is the upper one. Voxels are pooled over images, as many of each image.
 
 The upper threshold is raised until at most `EXPLAINED` of what is above it would be there without any object,
 as images without the class have it; where no threshold does that, the maps mean nothing.
@@ -40,12 +40,15 @@ def sample_heat(heat: np.ndarray) -> np.ndarray:
     return flat[np.linspace(0, flat.size - 1, min(SAMPLE, flat.size)).astype(int)]
 
 
-def choose_thresholds(there: Sequence[np.ndarray], absent: Sequence[np.ndarray]) -> Thresholds | None:
+def choose_thresholds(
+    there: Sequence[np.ndarray], absent: Sequence[np.ndarray], *, force: bool = False
+) -> Thresholds | None:
     """The thresholds of a class.
 
     Args:
         there: Samples of heat of the images with it.
         absent: Of those without it.
+        force: Take the upper threshold as it is, whatever images without the class say.
 
     Returns:
         The thresholds; None where no threshold parts the images with the class from those without it.
@@ -60,7 +63,7 @@ def choose_thresholds(there: Sequence[np.ndarray], absent: Sequence[np.ndarray])
     cuts = cuts[cuts >= upper]
     above = np.array([(with_ > cut).mean() for cut in cuts])
     above_without = 1 - np.searchsorted(without, cuts, "right") / len(without)
-    good = (above >= FEWEST) & (above_without <= EXPLAINED * above)
+    good = (above >= FEWEST) & ((above_without <= EXPLAINED * above) | force)
     return Thresholds(lower, float(cuts[good][0])) if good.any() else None
 
 
