@@ -41,6 +41,11 @@ class Bags:
     classes: Mapping[int, str]
     axis: int | None
 
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The images that have a bag."""
+        return tuple({bag.item.stem: bag.item for bag in self.bags}.values())
+
     def table(self) -> np.ndarray:
         """bool (bags, classes): which class is in which bag."""
         return np.array([[k in bag.classes for k in self.classes] for bag in self.bags])

@@ -22,6 +22,7 @@ from wsseg.normalise import Statistics
 from wsseg.outfolder import Layout
 from wsseg.seeds import SeedConfig, merge, seeds
 from wsseg.steps import Step
+from wsseg.tables import read_json
 from wsseg.tagfit import TagConfig, fit_classifier
 from wsseg.tagged import NORMALISATION, open_tagged, slice_of
 from wsseg.thresholds import Thresholds, choose_thresholds, sample_heat
@@ -81,6 +82,8 @@ def seed_steps(
     Raises:
         InputError: A file is broken, other hints contradict the tags, or the maps mean nothing.
     """
+    if (out / RESULT).is_file():
+        return _read_result(out)
     room = out / ROOM
     if (out / "classifier").is_dir():
         model = load_classifier(out / "classifier")
@@ -97,13 +100,12 @@ def seed_steps(
         del tagged
         model.save(out / "classifier")
     meaningless = check_quality(model, force=config.force)
-    items = list({bag.item.stem: bag.item for bag in bags.bags}.values())
     heater = Heater(
         model, device=config.train.device, kind=config.kind, scales=config.scales, flips=config.flips
     )
-    yield from _heat(dataset, bags, items, heater, room)
-    thresholds = _thresholds(bags, items, room, meaningless, force=config.force)
-    counts = yield from _seeds(dataset, bags, items, thresholds, config.seeds, out)
+    yield from _heat(dataset, bags, heater, room)
+    thresholds = _thresholds(bags, room, meaningless, force=config.force)
+    counts = yield from _seeds(dataset, bags, thresholds, config.seeds, out)
     found = Seeded(model, thresholds, counts)
     _write_result(found, out)
     shutil.rmtree(room, ignore_errors=True)
@@ -128,11 +130,9 @@ def check_quality(model: TagModel, *, force: bool) -> set[int]:
     return set() if force else meaningless
 
 
-def _heat(
-    dataset: Dataset, bags: Bags, items: list[Item], heater: Heater, room: Path
-) -> Generator[Step, None, None]:
+def _heat(dataset: Dataset, bags: Bags, heater: Heater, room: Path) -> Generator[Step, None, None]:
     """Class maps (K, *S) of every tagged image, in the working folder."""
-    for index, item in enumerate(items, 1):
+    for index, item in enumerate(bags.items, 1):
         path = room / f"{item.stem}.npy"
         if not path.is_file():
             image, _ = dataset.read(item)
@@ -144,11 +144,11 @@ def _heat(
                 parts = []
                 for number in range(image.shape[axis]):
                     parts.append(heater.heat(slice_of(image, axis, number), statistics))
-                    yield Step("heat", index - 1, len(items), info={"file": item.image.name})
+                    yield Step("heat", index - 1, len(bags.items), info={"file": item.image.name})
                 heat = np.stack(parts, axis + 1)
             with write_beside(path) as fresh, open(fresh, "wb") as handle:
                 np.save(handle, heat.astype(np.float32))
-        yield Step("heat", index, len(items), info={"file": item.image.name})
+        yield Step("heat", index, len(bags.items), info={"file": item.image.name})
 
 
 def _part(array: np.ndarray, bag: Bag, axis: int | None) -> np.ndarray:
@@ -159,11 +159,11 @@ def _part(array: np.ndarray, bag: Bag, axis: int | None) -> np.ndarray:
 
 
 def _thresholds(
-    bags: Bags, items: list[Item], room: Path, meaningless: set[int], *, force: bool
+    bags: Bags, room: Path, meaningless: set[int], *, force: bool
 ) -> dict[int, Thresholds | None]:
     there: dict[int, list[np.ndarray]] = {k: [] for k in bags.classes}
     absent: dict[int, list[np.ndarray]] = {k: [] for k in bags.classes}
-    for item in items:
+    for item in bags.items:
         heat = np.load(room / f"{item.stem}.npy")
         for bag in bags.of(item):
             for row, k in enumerate(bags.classes):
@@ -178,7 +178,6 @@ def _thresholds(
 def _seeds(
     dataset: Dataset,
     bags: Bags,
-    items: list[Item],
     thresholds: Mapping[int, Thresholds | None],
     config: SeedConfig,
     out: Path,
@@ -186,7 +185,7 @@ def _seeds(
     """Hint maps and heat maps of every tagged image; the share of their voxels that each class has."""
     counts = dict.fromkeys((*bags.classes, BACKGROUND), 0)
     voxels = 0
-    for index, item in enumerate(items, 1):
+    for index, item in enumerate(bags.items, 1):
         image, hints = dataset.read(item)
         heat = np.load(out / ROOM / f"{item.stem}.npy")
         found = seeds_of(image, heat, bags, item, thresholds, config)
@@ -195,7 +194,7 @@ def _seeds(
         voxels += found.size
         write_mask(mask_path(out / "hints", item.stem, image), merge(found, hints.scribbles), image)
         write_probabilities(probabilities_path(out / "heat", item.stem, image), heat, image)
-        yield Step("seeds", index, len(items), info={"file": item.image.name})
+        yield Step("seeds", index, len(bags.items), info={"file": item.image.name})
     return {k: count / voxels for k, count in counts.items()}
 
 
@@ -220,6 +219,16 @@ def seeds_of(
         else:
             result[(slice(None),) * bags.axis + (bag.index,)] = found
     return result
+
+
+def _read_result(out: Path) -> Seeded:
+    """What an earlier run wrote."""
+    values = read_json(out / RESULT)
+    return Seeded(
+        load_classifier(out / "classifier"),
+        {int(k): Thresholds(**t) if t else None for k, t in values["thresholds"].items()},
+        {int(k): share for k, share in values["share"].items()},
+    )
 
 
 def _write_result(found: Seeded, out: Path) -> None:
