@@ -301,7 +301,8 @@ class TestRobot:
     def test_check_reads_the_other_kinds(self, tmp_path, data, kind):
         made = tmp_path / "made"
         wsseg_("robot", tmp_path / "truth", "--images", data / "images", "--out", made, "--kind", kind)
-        assert f"2 {kind}" in wsseg_("check", made).stdout
+        code = 2 if kind == "tags" else 0  # both images have the class, so nothing tells where it is
+        assert f"2 {kind}" in wsseg_("check", made, code=code).stdout
 
     def test_slices_are_those_asked_for(self, tmp_path):
         data = make_dataset(tmp_path / "data", 3)

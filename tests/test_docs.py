@@ -45,6 +45,7 @@ def small(monkeypatch):
     small_plans(monkeypatch)
     monkeypatch.setattr(wsseg.fit, "default_steps", lambda samples: 2)
     monkeypatch.setattr(wsseg.budget, "steps_for", lambda labelled: 2)
+    monkeypatch.setattr(wsseg.budget, "TAG_STEPS", 30)  # enough to tell a coin from an empty table
     monkeypatch.setattr(wsseg.demo, "STEPS", 2)
     monkeypatch.setattr(wsseg.demo, "RESOLUTION", 8)
 

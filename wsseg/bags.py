@@ -121,7 +121,7 @@ def _check(bags: Bags, dataset: Dataset) -> None:
         if absent == 0:
             raise InputError(
                 f"{where}: every tagged {what} has class {k} ({name}); {what}s without it are needed to tell "
-                f"where it is: an empty class says that a {what} has none."
+                "where it is: a row with an empty class says that there is none."
             )
         if min(there, absent) < FEWEST:
             few, kind = min((there, "with"), (absent, "without"))

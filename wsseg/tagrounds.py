@@ -2,8 +2,8 @@
 
 Kolesnikov & Lampert 2016 (SEC), section 3. Differs from the paper in: its "expand" and
 "constrain-to-boundary" are no losses, but done between two rounds of training. What the network says beyond
-the seeds is sharpened by a CRF and, where it is sure, becomes labels; a class that is not tagged can't appear in
-them (tag suppression) and one that is can't vanish from them.
+the seeds is sharpened by a CRF and, where it is sure, becomes labels; a class that is not tagged can't appear
+in them (tag suppression) and one that is can't vanish from them.
 """
 
 import shutil
