@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("predict", "volume", "boxes", "scribbles", "slices")
+ALL = ("predict", "volume", "boxes", "scribbles", "slices", "tags", "tag_speed")
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 Of the images of each class, in the order of their numbers, those whose place ends in 2, 5 or 8 are for the
 test. Heat maps, seeds and the network trained from them, beside a colour rule, the leaf as a whole, a plain
-CAM cut at 20 % of its hottest voxel, and the same network trained on true masks. Nothing was chosen on the test
-images.
+CAM cut at 20 % of its hottest voxel, and the same network trained on true masks. Nothing was chosen on the
+test images.
 """
 
 import csv
@@ -21,7 +21,7 @@ from wsseg.cam import KINDS
 from wsseg.classifier import load_classifier
 from wsseg.heat import Heater
 from wsseg.images import read_image
-from wsseg.tagfit import auc
+from wsseg.tagcheck import auc
 from wsseg.tagged import NORMALISATION
 
 TEST = (2, 5, 8)

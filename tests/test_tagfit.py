@@ -13,18 +13,8 @@ from wsseg.checkpoint import load_checkpoint, save_checkpoint
 from wsseg.errors import InputError
 from wsseg.heat import Heater
 from wsseg.steps import finish
-from wsseg.tagfit import (
-    TagConfig,
-    TagTrainer,
-    auc,
-    best_cut,
-    centred,
-    check_classifier,
-    fit_classifier,
-    least_auc,
-    plan_classifier,
-    tag_loss,
-)
+from wsseg.tagcheck import auc, best_cut, centred, check_classifier, least_auc
+from wsseg.tagfit import TagConfig, TagTrainer, fit_classifier, plan_classifier, tag_loss
 from wsseg.unet import Encoder, plan_encoder
 
 SIZE = {2: (24, 32), 3: (12, 16, 12)}

@@ -22,6 +22,7 @@ class Layout:
         record: File with the settings, written first.
         last: File written last; where it is, the run is finished.
         files, folders: All else.
+        hints: What it works on, as a word.
     """
 
     command: str
@@ -29,6 +30,7 @@ class Layout:
     last: str
     files: tuple[str, ...]
     folders: tuple[str, ...]
+    hints: str
 
 
 def open_out(
@@ -64,8 +66,8 @@ def open_out(
             )
         elif read_json(record) != settings:
             raise InputError(
-                f"{out}: holds a run with other options or other hints; resume with the same ones, or start "
-                "again with --overwrite."
+                f"{out}: holds a run with other options or other {layout.hints}; resume with the same ones, "
+                "or start again with --overwrite."
             )
     with write_beside(record) as fresh:
         fresh.write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -24,7 +24,7 @@ from wsseg.steps import Step
 from wsseg.tables import read_json
 
 RECORD, MASKS, LOG, REPORT, ROOM = "refine.json", "masks.json", "decisions.csv", "report.html", "rounds"
-LAYOUT = Layout("refine", RECORD, REPORT, (MASKS, LOG), (ROOM, "instances", "masks", "model"))
+LAYOUT = Layout("refine", RECORD, REPORT, (MASKS, LOG), (ROOM, "instances", "masks", "model"), "boxes")
 SHOWN = 60  # least certain boxes in the report
 
 

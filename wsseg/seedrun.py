@@ -29,7 +29,7 @@ from wsseg.thresholds import Thresholds, choose_thresholds, sample_heat
 from wsseg.unet import Encoder
 
 RECORD, RESULT, ROOM = "seeds.json", "quality.json", "work"
-LAYOUT = Layout("seeds", RECORD, RESULT, (), (ROOM, "hints", "heat", "classifier"))
+LAYOUT = Layout("seeds", RECORD, RESULT, (), (ROOM, "hints", "heat", "classifier"), "tags")
 
 
 @dataclass(frozen=True)
