@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
-ALL = ("predict", "boxcost", "volume", "boxes", "plugin", "scribbles", "slices", "views", "pretrain")
+ALL = (
+    *("predict", "boxcost", "volume", "boxes", "plugin", "scribbles", "slices"),
+    *("tags", "tag_speed", "views", "pretrain"),
+)
 
 
 def main() -> None:

@@ -107,7 +107,7 @@ def test_only_boxes_and_tags(data):
     for path in list((data / "hints").iterdir()):
         path.unlink()
     (data / "tags.csv").write_text("image,class\nball0,ball\n")
-    refused(data, str(data), "only tags", "hint maps in hints/")
+    refused(data, "tags.csv", "every tagged image has class 1 (ball)", "without it are needed")
 
 
 def test_only_one_class_hinted(data, dims):

@@ -38,7 +38,9 @@ def test_counts_by_hand(tmp_path):
     first = next(steps)
     assert (first.stage, first.index, first.total, first.info["file"]) == ("check", 1, 4, "a.png")
     found = finish(steps)
-    assert found.errors == ()
+    contradicted, few = found.errors
+    assert "b.png: class 2 is marked on it but not among its tags" in contradicted
+    assert "tags.csv: only 1 image with class 1 (nucleus) is tagged" in few
     assert found.counts == {
         "images": 4,
         "hint maps": 1,

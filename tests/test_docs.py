@@ -50,6 +50,7 @@ def small(monkeypatch):
     monkeypatch.setattr(wsseg.budget, "steps_for", lambda labelled: 2)
     monkeypatch.setattr(pretrain.plan, "plan_encoder", partial(plan_encoder, channels=(4, 8)))
     monkeypatch.setattr(pretrain.plan, "default_steps", lambda *_: 2)
+    monkeypatch.setattr(wsseg.budget, "TAG_STEPS", 30)  # enough to tell a coin from an empty table
     monkeypatch.setattr(wsseg.demo, "STEPS", 2)
     monkeypatch.setattr(wsseg.demo, "RESOLUTION", 8)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wsseg.errors import InputError
 from wsseg.hints import Click, Tag
-from wsseg.tables import Known, read_classes, read_clicks, read_tags
+from wsseg.tables import Known, read_classes, read_clicks, read_synonyms, read_tags
 
 SHAPES = {"flat": (10, 20), "deep": (4, 10, 20), "scan.001": (4, 10, 20)}
 CLASSES = {1: "nucleus", 2: "wall"}
@@ -137,6 +137,49 @@ def test_tags_of_images_and_slices(tmp_path):
 def test_tags_with_a_mistake(tmp_path, text, reason):
     with pytest.raises(InputError, match=rf"table\.csv.*{reason}"):
         read_tags(table(tmp_path, text), known())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("image,class\nflat,\nflat,2\n", "line 3: flat has a class here, and no class in line 2"),
+        ("image,class\nflat,2\nflat,\n", "line 3: flat has no class here, and a class in line 2"),
+        (
+            "image,class,axis,slice\ndeep,,0,3\ndeep,2,0,3\n",
+            "line 3: slice 3 along axis 0 of deep has a class here, and no class in line 2",
+        ),
+    ],
+)
+def test_an_image_with_a_class_and_with_none(tmp_path, text, reason):
+    with pytest.raises(InputError, match=rf"table\.csv.*{reason}"):
+        read_tags(table(tmp_path, text), known())
+
+
+def test_captions_become_tags(tmp_path):
+    path = table(
+        tmp_path,
+        "image,caption,axis,slice\nflat,a wall of cells,,\nscan.001,no nucleus,,\ndeep,,,\n"
+        'deep,"nuclei, no wall",0,3\ndeep,nothing,0,1\n',
+    )
+    words = {1: ("nucleus", "nuclei"), 2: ("wall",)}
+    assert read_tags(path, known(), words) == {
+        "flat": {Tag(2)},
+        "scan.001": frozenset(),
+        "deep": {Tag(1, 0, 3), Tag(0, 0, 1)},
+    }
+    with pytest.raises(InputError, match=r"captions need names of classes; classes\.json"):
+        read_tags(path, known(None), None)
+    with pytest.raises(InputError, match=r"no caption names a class; the words looked for are roof: add"):
+        read_tags(path, known(), {1: ("roof",)})
+
+
+def test_synonyms(tmp_path):
+    path = table(tmp_path, '{"2": "wall", "1": ["nucleus", "nuclei"]}', "classes.json")
+    assert read_synonyms(path) == {1: ("nucleus", "nuclei"), 2: ("wall",)}
+    assert read_classes(path) == {1: "nucleus", 2: "wall"}
+    for content in ('{"1": []}', '{"1": ["a", ""]}', '{"1": ["a", "b"], "2": "b"}'):
+        with pytest.raises(InputError, match="is right"):
+            read_synonyms(table(tmp_path, content, "classes.json"))
 
 
 def test_a_name_without_classes_is_told_what_is_right(tmp_path):

@@ -16,7 +16,7 @@ from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
 from wsseg.predict import Predictor
 from wsseg.steps import finish
-from wsseg.train import TrainConfig, Trainer
+from wsseg.train import TrainConfig, Trainer, learning_rate
 from wsseg.weak import WeakLabels
 
 GENTLE = AugmentConfig(rotation=5, scaling=1.05, elastic=0.02)
@@ -129,12 +129,8 @@ def test_the_model_handed_out_is_a_copy(ball_image):
     assert _same(early.net.state_dict(), before)
 
 
-def test_the_learning_rate_warms_up_and_ends_at_zero(ball_image):
-    sample, _, config = _setting(ball_image, 2)
-    trainer = Trainer([sample], config, TrainConfig(steps=100, device="cpu", learning_rate=1.0))
-    rates = []
-    for trainer.done in range(101):
-        rates.append(trainer._learning_rate())
+def test_the_learning_rate_warms_up_and_ends_at_zero():
+    rates = [learning_rate(1.0, done, 100) for done in range(101)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert max(rates) == 1.0
     assert rates[-1] == pytest.approx(0)

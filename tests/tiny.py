@@ -15,6 +15,7 @@ from pycocotools.mask import decode as decode_coco
 from typer.testing import CliRunner
 
 import wsseg.fit
+import wsseg.tagfit
 from wsseg.cli import app
 from wsseg.hints import BACKGROUND
 from wsseg.model import Model, ModelConfig, build
@@ -44,8 +45,9 @@ def tiny_model(
 
 
 def small_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `fit` plan networks and patches that train in a moment."""
-    monkeypatch.setattr(wsseg.fit, "plan_encoder", partial(plan_encoder, channels=(4, 8)))
+    """Let `fit` and `seeds` plan networks and patches that train in a moment."""
+    for module in (wsseg.fit, wsseg.tagfit):
+        monkeypatch.setattr(module, "plan_encoder", partial(plan_encoder, channels=(4, 8)))
     monkeypatch.setattr(wsseg.fit, "BUDGET", {2: 2**8, 3: 2**9})
 
 

@@ -19,6 +19,13 @@ _HOMES = {
     "predict": ("Prediction", "Predictor"),
     "evaluate": ("evaluate_folder",),
     "robot": ("annotate",),
+    "bags": ("read_bags",),
+    "captions": ("classes_in",),
+    "cam": ("ClassMaps",),
+    "classifier": ("load_classifier",),
+    "tagfit": ("TagConfig", "fit_classifier"),
+    "heat": ("Heater",),
+    "seedrun": ("SeedRun", "seed_steps"),
     "steps": ("Step", "finish"),
     "errors": ("InputError",),
 }

@@ -2,6 +2,7 @@
 
 import math
 
+TAG_STEPS = 300  # of a classifier of tags
 FEWEST, MOST = 400, 1200  # optimiser steps
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsseg.bags import contradiction, read_bags
 from wsseg.errors import InputError
 from wsseg.folder import Dataset
 from wsseg.formats.labels import count_values
@@ -62,6 +63,8 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
             errors.append(str(error))
         else:
             readable.append(item)
+            if said := contradiction(hints):
+                errors.append(f"{item.image}: {said}; mend one of the two.")
             own = _marked_voxels(hints)
             for class_id, count in own.items():
                 marked[class_id] = marked.get(class_id, 0) + count
@@ -86,6 +89,11 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
                 errors.append(str(error))
         classes = dataset.classes
         warnings += _hint_warnings(dataset, counts, classes, marked)
+        if dataset.tags:
+            try:
+                read_bags(dataset)
+            except InputError as error:
+                errors.append(str(error))
     warnings += _strays(dataset)
     same_axes = len({len(spacing) for spacing in spacings}) == 1
     return Findings(

@@ -1,20 +1,34 @@
 """The state of a training run on disk, so that a killed run goes on to the same result."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
+from torch import nn
 
 from wsseg.errors import InputError
 from wsseg.weights import read_folder, write_folder
 
-if TYPE_CHECKING:
-    from wsseg.train import Trainer
+
+class Run(Protocol):
+    """What a training run is made of; everything random in it depends on the seed and `done` alone."""
+
+    done: int
+
+    @property
+    def net(self) -> nn.Module:
+        """What is trained."""
+
+    @property
+    def average(self) -> nn.Module:
+        """The running average of its weights."""
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Over the parameters of `net`."""
 
 
-def save_checkpoint(
-    folder: Path, trainer: "Trainer", key: str, losses: list[float], quality: dict | None
-) -> None:
+def save_checkpoint(folder: Path, trainer: Run, key: str, losses: list[float], quality: dict | None) -> None:
     """Write the run's state, beside and renamed.
 
     Args:
@@ -34,7 +48,7 @@ def save_checkpoint(
     write_folder(folder, "checkpoint", config, tensors)
 
 
-def load_checkpoint(folder: Path, trainer: "Trainer", key: str) -> tuple[list[float], dict | None]:
+def load_checkpoint(folder: Path, trainer: Run, key: str) -> tuple[list[float], dict | None]:
     """Bring a fresh trainer to where `save_checkpoint` was called; gives back losses and quality.
 
     Raises:

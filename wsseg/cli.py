@@ -21,6 +21,7 @@ from wsseg.commands.pretrain import pretrain
 from wsseg.commands.probe import probe
 from wsseg.commands.refine import refine
 from wsseg.commands.robot import robot
+from wsseg.commands.seeds import seeds
 from wsseg.errors import InputError
 
 BAD_INPUT, STOPPED, FAULT = 2, 130, 1
@@ -133,6 +134,7 @@ app.command(epilog="Example: wsseg check DATA")(check)
 app.command(epilog="Example: wsseg fit DATA --out MODEL")(fit)
 app.command(epilog="Example: wsseg predict MODEL scans/ --out masks")(predict)
 app.command(epilog="Example: wsseg refine DATA --out DIR")(refine)
+app.command(epilog="Example: wsseg seeds DATA --out DIR")(seeds)
 app.command(epilog="Example: wsseg pretrain scans/ --method mae --out ENC")(pretrain)
 app.command(epilog="Example: wsseg probe ENC DATA --json probe.json")(probe)
 app.command(epilog="Example: wsseg evaluate masks truth --json scores.json")(evaluate)

@@ -12,7 +12,7 @@ from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.hints import BACKGROUND, Box, Click, Hints, Tag
 from wsseg.images import Image, check_values, in_colour, peek_image, read_image, read_labels
-from wsseg.tables import Known, known_classes, read_classes, read_clicks, read_tags
+from wsseg.tables import Known, known_classes, read_classes, read_clicks, read_synonyms, read_tags
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,15 @@ class Dataset:
             clicks[stem] = clicks.get(stem, ()) + read_clicks(path, known(), stem=stem).get(stem, ())
         self.clicks = clicks
         if (path := self.folder / "tags.csv").exists():
-            self.tags = read_tags(path, known())
+            self.tags = read_tags(path, known(), self._words())
+
+    def _words(self) -> Mapping[int, tuple[str, ...]] | None:
+        """Class id to its name and synonyms, or None where classes have no names."""
+        if self._named is None:
+            return None
+        synonyms = self.folder / "classes.json"
+        words = read_synonyms(synonyms) if synonyms.exists() else {}
+        return {k: words.get(k, (name,)) for k, name in self._named.items()}
 
     def _hint_map(self, path: Path, image: Image) -> np.ndarray:
         """A hint map (*S) in uint8, foreign values replaced."""

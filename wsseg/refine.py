@@ -1,7 +1,6 @@
 """`wsseg refine`: a box-labelled dataset becomes masks. Puts the parts together and writes the results."""
 
 import csv
-import hashlib
 import json
 import shutil
 from collections.abc import Generator, Mapping
@@ -16,60 +15,17 @@ from wsseg.boxes import Segment, place_of, render, render_objects
 from wsseg.boximages import BoxImages
 from wsseg.boxreport import Outcome, thumbnail, write_report
 from wsseg.boxstore import Verdict
-from wsseg.errors import InputError
 from wsseg.folder import Item
 from wsseg.images import mask_path, write_mask
+from wsseg.outfolder import Layout
 from wsseg.rle import encode
 from wsseg.rounds import Rounds
 from wsseg.steps import Step
 from wsseg.tables import read_json
 
 RECORD, MASKS, LOG, REPORT, ROOM = "refine.json", "masks.json", "decisions.csv", "report.html", "rounds"
+LAYOUT = Layout("refine", RECORD, REPORT, (MASKS, LOG), (ROOM, "instances", "masks", "model"), "boxes")
 SHOWN = 60  # least certain boxes in the report
-
-
-def open_out(out: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
-    """Whether there is something to do in `out`; notes there what is done.
-
-    Args:
-        out: Made where it is missing.
-        settings: All that decides the result, JSON-ready.
-        resume: Go on with the run in it.
-        overwrite: Replace it.
-
-    Raises:
-        InputError: It holds something else, or a run with other settings.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; --out names a folder.")
-    record = out / RECORD
-    if out.is_dir() and any(out.iterdir()):
-        if not record.is_file():
-            raise InputError(f"{out}: is not empty and not made by refine; choose another folder.")
-        if overwrite:
-            for name in (MASKS, LOG, REPORT):
-                (out / name).unlink(missing_ok=True)
-            for name in (ROOM, "instances", "masks", "model"):
-                shutil.rmtree(out / name, ignore_errors=True)
-        elif not resume:
-            raise InputError(
-                f"{out}: is not empty; choose a new folder, or add --resume to go on with a stopped run, or "
-                "--overwrite to replace it."
-            )
-        elif read_json(record) != settings:
-            raise InputError(
-                f"{out}: holds a run with other options or other boxes; resume with the same ones, or start "
-                "again with --overwrite."
-            )
-    with write_beside(record) as fresh:
-        fresh.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    return not (out / REPORT).is_file()
-
-
-def checksum(path: Path) -> str:
-    """A short code for the content of a file."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
 def refine_steps(

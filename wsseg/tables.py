@@ -3,11 +3,12 @@
 import csv
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsseg.captions import classes_in
 from wsseg.errors import InputError
 from wsseg.hints import Click, Tag
 from wsseg.images import stem_of
@@ -78,27 +79,42 @@ def read_json(path: Path) -> Any:
 
 
 def read_classes(path: Path) -> dict[int, str]:
-    """Class id to name from classes.json, sorted by id.
+    """Class id to name from classes.json, sorted by id; synonyms are left out.
 
     Raises:
-        InputError: It is not an object of ids 1…254 to different names.
+        InputError: As `read_synonyms`.
+    """
+    return {class_id: words[0] for class_id, words in read_synonyms(path).items()}
+
+
+def read_synonyms(path: Path) -> dict[int, tuple[str, ...]]:
+    """Class id to its name and further words for it, from classes.json, sorted by id.
+
+    {"1": "nucleus"} names a class; {"1": ["nucleus", "nuclei", "karyon"]} also says which other words for it
+    may stand in captions.
+
+    Raises:
+        InputError: It is not an object of ids 1…254 to different names, or two classes share a word.
     """
     content = read_json(path)
-    right = 'an object such as {"1": "nucleus"} is right'
+    right = 'an object such as {"1": "nucleus"} or {"1": ["nucleus", "nuclei"]} is right'
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: holds no classes; {right}.")
-    classes: dict[int, str] = {}
-    for key, name in content.items():
+    classes: dict[int, tuple[str, ...]] = {}
+    taken: set[str] = set()
+    for key, value in content.items():
         number = _whole(key)
         if number is None or not 1 <= number <= 254:
             raise InputError(f"{path}: the key “{key}” is no class id from 1 to 254; {right}.")
-        if not isinstance(name, str) or not name.strip():
-            raise InputError(f"{path}: class {key} has no name but {json.dumps(name)}; {right}.")
-        if name in classes.values():
-            raise InputError(f"{path}: two classes are called “{name}”; a name for each is right.")
+        words = tuple(value) if isinstance(value, list) and value else (value,)
+        if not all(isinstance(word, str) and word.strip() for word in words):
+            raise InputError(f"{path}: class {key} has no name but {json.dumps(value)}; {right}.")
+        if twice := next((word for word in words if word in taken), None):
+            raise InputError(f"{path}: two classes are called “{twice}”; a name for each is right.")
         if number in classes:
             raise InputError(f"{path}: class {number} stands there twice; once is right.")
-        classes[number] = name
+        taken |= set(words)
+        classes[number] = words
     return dict(sorted(classes.items()))
 
 
@@ -133,16 +149,27 @@ def read_clicks(path: Path, known: Known, *, stem: str | None = None) -> dict[st
     return {name: tuple(found) for name, found in clicks.items()}
 
 
-def read_tags(path: Path, known: Known) -> dict[str, frozenset[Tag]]:
+def read_tags(
+    path: Path, known: Known, words: Mapping[int, Iterable[str]] | None = None
+) -> dict[str, frozenset[Tag]]:
     """The tags of tags.csv by stem: columns image, class[, axis, slice], one row a class that is present.
 
     An empty class says that none is there: in the image (no tag then), or in the slice (a tag of class 0).
+    With a column "caption" in place of "class" the classes are those that the caption says are there
+    (`wsseg.captions`); an empty caption says nothing.
+
+    Args:
+        path: The table.
+        known: What it may refer to.
+        words: Class id to name and synonyms, for captions; None = classes have no names.
 
     Raises:
-        InputError: A line is malformed, or names an unknown image, class or slice.
+        InputError: A line is malformed, names an unknown image, class or slice, or says both that there is a
+            class and that there is none; captions without names of classes, or none of them names any.
     """
     tags: dict[str, set[Tag]] = {}
-    for where, row in _rows(path, required=("image", "class")):
+    said: dict[tuple, tuple[bool, str]] = {}  # image and slice -> whether it has a class, and who says so
+    for where, row in _tag_rows(path, words):
         name = known.stem(row["image"], where)
         found = tags.setdefault(name, set())
         axis, index = (_optional(row.get(column, ""), column, where) for column in ("axis", "slice"))
@@ -154,11 +181,46 @@ def read_tags(path: Path, known: Known) -> dict[str, frozenset[Tag]]:
                 raise InputError(
                     f"{where}: there is no slice {index} along axis {axis} of {name}, whose shape is {shape}."
                 )
+        has, before = said.setdefault((name, axis, index), (bool(row["class"]), where))
+        if has != bool(row["class"]):
+            there = name if axis is None else f"slice {index} along axis {axis} of {name}"
+            raise InputError(
+                f"{where}: {there} has {'a class' if row['class'] else 'no class'} here, and "
+                f"{'a class' if has else 'no class'} in {before.rpartition(', ')[2]}; only one can be right."
+            )
         if row["class"]:
             found.add(Tag(known.class_id(row["class"], where), axis, index))
         elif axis is not None:
             found.add(Tag(0, axis, index))
     return {name: frozenset(found) for name, found in tags.items()}
+
+
+def _tag_rows(path: Path, words: Mapping[int, Iterable[str]] | None) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of tags.csv, captions turned into a row for each class that they name."""
+    if "class" in _columns(path) or "caption" not in _columns(path):
+        yield from _rows(path, required=("image", "class"))
+        return
+    if words is None:
+        raise InputError(f"{path}: captions need names of classes; classes.json with names is right.")
+    rows = [row for row in _rows(path, required=("image", "caption")) if row[1]["caption"]]
+    named = [classes_in(row["caption"], words) for _, row in rows]
+    if not any(named):
+        known = ", ".join(word for own in words.values() for word in own)
+        raise InputError(
+            f"{path}: no caption names a class; the words looked for are {known}: add those that the "
+            'captions use to classes.json, as in {"1": ["nucleus", "nuclei"]}.'
+        )
+    for (where, row), found in zip(rows, named, strict=True):
+        for text in [str(class_id) for class_id in sorted(found)] or [""]:
+            yield where, {**row, "class": text}
+
+
+def _columns(path: Path) -> list[str]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            return [column.strip() for column in next(csv.reader(handle, skipinitialspace=True), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []  # `_rows` says what is wrong
 
 
 def _rows(path: Path, *, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:

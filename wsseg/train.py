@@ -130,7 +130,7 @@ class Trainer:
         while self.done < self.config.steps:
             batch = self._draw()
             for group in self.optimiser.param_groups:
-                group["lr"] = self._learning_rate()
+                group["lr"] = learning_rate(self.config.learning_rate, self.done, self.config.steps)
             if self.pretrained:
                 self.optimiser.param_groups[0]["lr"] *= self._encoder_share()
             loss = self._loss(net, *batch)
@@ -146,7 +146,7 @@ class Trainer:
     def _draw(self) -> tuple[Tensor, Tensor, torch.Generator]:
         """Images, labels (N, 2 + M, *S: target, weight, maps), random numbers."""
         images, target, weight, maps = self.sampler.draw(self.done, self.batch)
-        generator = torch.Generator().manual_seed(_mix(self.config.seed, self.done))
+        generator = torch.Generator().manual_seed(mix(self.config.seed, self.done))
         labels = np.concatenate([target[:, None], weight[:, None], maps], 1, dtype=np.float32)
         moved = torch.from_numpy(images).to(self.device, memory_format=memory_format(self.dims))
         return moved, torch.from_numpy(labels).to(self.device), generator
@@ -167,14 +167,6 @@ class Trainer:
             loss = loss + self.term(scores, moved, maps, self.done / self.config.steps)
         return loss
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up over the first 5 % of the steps, then half a cosine to 0."""
-        warm = max(1, self.config.steps // 20)
-        if self.done < warm:
-            return self.config.learning_rate * (self.done + 1) / warm
-        progress = (self.done - warm) / max(1, self.config.steps - warm)
-        return self.config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
-
     def _encoder_share(self) -> float:
         """Share of the learning rate that a pretrained encoder gets at this step."""
         return self.config.encoder_rate * min(1.0, max(0.0, 10 * self.done / self.config.steps - 1))
@@ -188,6 +180,15 @@ class Trainer:
         )
 
 
-def _mix(seed: int, index: int) -> int:
+def learning_rate(largest: float, done: int, steps: int) -> float:
+    """After so many steps: linear warm-up over the first 5 % of them, then half a cosine to 0."""
+    warm = max(1, steps // 20)
+    if done < warm:
+        return largest * (done + 1) / warm
+    progress = (done - warm) / max(1, steps - warm)
+    return largest * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+
+def mix(seed: int, index: int) -> int:
     """One number from two, far from that of the neighbours."""
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])

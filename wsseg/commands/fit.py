@@ -1,21 +1,28 @@
 """`wsseg fit`: a dataset folder becomes a model."""
 
+import math
 import shlex
+import shutil
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from wsseg.commands import options
-from wsseg.commands.outfolder import open_out, state_of
+from wsseg.commands.modelfolder import open_model_folder, state_of
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
     from wsseg.dataset import Dataset
-    from wsseg.model import ModelConfig
+    from wsseg.encoder import SavedEncoder
+    from wsseg.model import Model, ModelConfig
     from wsseg.patches import Sample
+    from wsseg.steps import Step
+
+Result = TypeVar("Result")
 
 
 def fit(
@@ -43,10 +50,10 @@ def fit(
 ) -> None:
     """Train a model from the hints of a dataset folder.
 
-    Learns from hint maps, finished masks and clicks. At the end it tells an honest estimate of quality: some
-    hints are held back for the first half of the run and compared.
+    Learns from hint maps, finished masks, clicks and tags. At the end it tells an honest estimate of quality:
+    some hints are held back for the first half of the run and compared.
     """
-    if not open_out(out, "model", [data], ["checkpoint"], resume=resume, overwrite=overwrite):
+    if not open_model_folder(out, "model", [data], ["checkpoint"], resume=resume, overwrite=overwrite):
         typer.echo(f"{out} holds a finished model; nothing is left to do (--overwrite trains it anew).")
         return
     from wsseg.dataset import open_dataset
@@ -56,14 +63,15 @@ def fit(
 
     from wsseg.encoder import load_encoder
     from wsseg.fit import default_steps, fit_steps
-    from wsseg.memory import is_out_of_memory
     from wsseg.model import load_model
-    from wsseg.progress import run_with_progress
     from wsseg.propagate import TOLD
     from wsseg.train import TrainConfig
 
     start = load_model(init) if init else None
     pretrained = load_encoder(encoder) if encoder else None
+    if dataset.tags:
+        _fit_tags(dataset, out, start, pretrained, resume, steps, seed, device)
+        return
     samples = read_samples(dataset)
     if pretrained:
         options.tell_warnings(pretrained, [sample.image.spacing for sample in samples], dataset.rgb)
@@ -79,8 +87,19 @@ def fit(
         resume=resume,
         command=command,
     )
+    fitted = _run(run, data, out, device)
+    _tell(fitted.model.config, out, time.monotonic() - begin)
+    if objects == "auto" and fitted.model.config.objects:
+        typer.echo(f"{TOLD[fitted.model.config.objects]} (--objects says otherwise.)")
+
+
+def _run(steps: "Generator[Step, None, Result]", data: Path, out: Path, device: str) -> "Result":
+    """Run to the end with progress, and say how to go on where it is stopped."""
+    from wsseg.memory import is_out_of_memory
+    from wsseg.progress import run_with_progress
+
     try:
-        fitted = run_with_progress(run)
+        return run_with_progress(steps)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(out)) from None
     except (MemoryError, RuntimeError) as error:
@@ -90,9 +109,46 @@ def fit(
             f"{data}: not enough memory for training on {device}; close other programs or use --device cpu, "
             "and go on with --resume."
         ) from error
-    _tell(fitted.model.config, out, time.monotonic() - begin)
-    if objects == "auto" and fitted.model.config.objects:
-        typer.echo(f"{TOLD[fitted.model.config.objects]} (--objects says otherwise.)")
+
+
+def _fit_tags(
+    dataset: "Dataset",
+    out: Path,
+    init: "Model | None",
+    encoder: "SavedEncoder | None",
+    resume: bool,
+    steps: int | None,
+    seed: int,
+    device: str,
+) -> None:
+    """Train from tags, and from whatever else is marked."""
+    from wsseg.bags import read_bags
+    from wsseg.budget import TAG_STEPS, steps_for
+    from wsseg.commands.seeds import check_words
+    from wsseg.seedrun import SeedRun
+    from wsseg.tagfit import TagConfig
+    from wsseg.tagrounds import fit_tag_steps, room_of
+    from wsseg.train import TrainConfig
+
+    if init is not None:
+        raise InputError(
+            f"{dataset.folder}: has tags.csv, and training from tags begins anew; leave out --init, or move "
+            "tags.csv away to go on from hints alone."
+        )
+    bags = read_bags(dataset)
+    if not resume:
+        shutil.rmtree(room_of(out), ignore_errors=True)
+    begin = time.monotonic()
+    voxels = sum(math.prod(dataset.peek(item).shape) for item in bags.items)
+    train = TrainConfig(steps=steps or steps_for(voxels), seed=seed, device=device)
+    tags = TagConfig(steps=min(TAG_STEPS, steps or TAG_STEPS), seed=seed, device=device)
+    command = shlex.join(["wsseg", *sys.argv[1:]])
+    run = fit_tag_steps(dataset, bags, out, train, SeedRun(tags), encoder=encoder, command=command)
+    found = _run(run, dataset.folder, out, device)
+    for line in check_words(found.seeded.model.config):
+        typer.echo(line)
+    _tell(found.fitted.model.config, out, time.monotonic() - begin)
+    typer.echo("That quality is agreement with labels that came from tags, not with anyone's masks.")
 
 
 def read_samples(dataset: "Dataset") -> list["Sample"]:
@@ -113,7 +169,7 @@ def read_samples(dataset: "Dataset") -> list["Sample"]:
             samples.append(make_sample(image, hints, dataset.classes, Normalisation(), name))
         else:
             other |= {"boxes"} if hints.boxes else set()
-            other |= {"tags"} if hints.tags is not None else set()
+
     if not samples:
         there = f"only {' and '.join(sorted(other))}" if other else "no hints"
         raise InputError(
@@ -124,6 +180,10 @@ def read_samples(dataset: "Dataset") -> list["Sample"]:
 
 
 def _how_to_go_on(out: Path) -> str:
+    from wsseg.tagrounds import room_of
+
+    if room_of(out).is_dir():
+        return "What is finished is kept; the same command with --resume goes on from there."
     done = state_of(out)
     if done is None:
         return "There was no checkpoint yet (one is written every minute); nothing was changed."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsseg.commands import options
-from wsseg.commands.outfolder import open_out, state_of
+from wsseg.commands.modelfolder import open_model_folder, state_of
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def pretrain(
     assert method is not None
     with processes(device) as these:
         quiet = not these.first
-        if these.first and not open_out(out, "encoder", scans, LEFT, resume=resume, overwrite=overwrite):
+        if these.first and not open_model_folder(
+            out, "encoder", scans, LEFT, resume=resume, overwrite=overwrite
+        ):
             typer.echo(f"{out} holds a finished encoder; nothing is left to do (--overwrite trains it anew).")
             return
         source, plan, default = _prepare(scans, method, dims, modality, subject, batch, skip_bad, quiet)

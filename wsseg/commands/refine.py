@@ -84,9 +84,10 @@ def refine(
     from wsseg.fit import suited
     from wsseg.memory import is_out_of_memory
     from wsseg.normalise import Normalisation
+    from wsseg.outfolder import checksum, open_out
     from wsseg.progress import run_with_progress
     from wsseg.recipes import METHODS
-    from wsseg.refine import ROOM, checksum, open_out, refine_steps
+    from wsseg.refine import LAYOUT, ROOM, refine_steps
     from wsseg.rounds import Rounds, RoundsConfig
     from wsseg.train import TrainConfig
 
@@ -128,7 +129,7 @@ def refine(
     }
     if out.resolve() == data.resolve():
         raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
-    if not open_out(out, settings, resume=resume, overwrite=overwrite):
+    if not open_out(out, settings, LAYOUT, resume=resume, overwrite=overwrite):
         typer.echo(f"{out} is finished; nothing is left to do (--overwrite does it anew).")
         return
     train = TrainConfig(steps=steps, seed=seed, device=device)

@@ -9,7 +9,7 @@ from wsseg.commands import options
 from wsseg.errors import InputError
 
 
-def open_out(
+def open_model_folder(
     out: Path,
     kind: str,
     sources: Collection[Path],

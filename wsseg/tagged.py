@@ -1,0 +1,164 @@
+"""Tagged images in memory, batches of patches from them, and which of them are held back."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsseg.bags import Bag, Bags, contradiction
+from wsseg.errors import InputError
+from wsseg.folder import Dataset
+from wsseg.images import Image
+from wsseg.normalise import Normalisation, Statistics
+from wsseg.patches import read_padded
+from wsseg.steps import Step
+
+NORMALISATION = Normalisation(robust=True)  # what is tagged must not show in every voxel
+HELD = 0.25  # share of the images, with a class and without it, that are held back
+
+
+@dataclass(frozen=True, eq=False)
+class Tagged:
+    """One bag, ready to draw patches from.
+
+    Attributes:
+        bag: What is tagged.
+        image: Its values: the image, or the slice as a picture.
+        statistics: How to normalise it; a slice is normalised as its volume.
+        present: bool (K,): which classes are in it.
+    """
+
+    bag: Bag
+    image: Image
+    statistics: Statistics
+    present: np.ndarray
+
+
+def open_tagged(
+    dataset: Dataset, bags: Bags, normalisation: Normalisation = NORMALISATION
+) -> Generator[Step, None, list[Tagged]]:
+    """Read the images of all bags; a step an image.
+
+    Raises:
+        InputError: A file is broken, an image is constant, images differ in axes or channels, or other
+            hints contradict the tags.
+    """
+    dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of reading
+    if bags.axis is not None and dataset.dims == 2:
+        raise InputError(f"{dataset.folder / 'tags.csv'}: tags name slices, but the images are pictures.")
+    table = bags.table()
+    rows: dict[str, list[int]] = {}
+    for row, bag in enumerate(bags.bags):
+        rows.setdefault(bag.item.stem, []).append(row)
+    result = []
+    for index, own in enumerate(rows.values(), 1):
+        item = bags.bags[own[0]].item
+        image, hints = dataset.read(item)
+        if said := contradiction(hints):
+            raise InputError(f"{item.image}: {said}; mend one of the two.")
+        statistics = normalisation.measure(image, str(item.image))
+        for row in own:
+            bag = bags.bags[row]
+            view = image if bag.index is None else slice_of(image, bags.axis or 0, bag.index)
+            result.append(Tagged(bag, view, statistics, table[row]))
+        yield Step("read", index, len(rows), info={"file": item.image.name})
+    return result
+
+
+def slice_of(image: Image, axis: int, index: int) -> Image:
+    """One slice of a volume as a picture, made in memory; a view where the volume is in memory."""
+    place = (slice(None),) * (axis + 1) + (slice(index, index + 1),)
+    values = np.asarray(image.data[place]).squeeze(axis + 1)
+    spacing = tuple(s for a, s in enumerate(image.spacing) if a != axis)
+    return Image(values, spacing, rgb=image.rgb)
+
+
+class BagSampler:
+    """Draws batches of patches; draw number `index` depends on the seed and the number alone.
+
+    Each class, and "none of them", is drawn equally often, whatever its share of the bags: a bag's chance is
+    the sum over its classes of 1 / how many bags have that class.
+
+    Args:
+        tagged: The bags.
+        size: Patch size, voxels.
+        seed: Of the run.
+
+    Attributes:
+        share: (K,) how often each class is in a drawn patch's bag.
+    """
+
+    def __init__(self, tagged: Sequence[Tagged], size: Sequence[int], *, seed: int) -> None:
+        self.tagged, self.size, self.seed = list(tagged), tuple(size), seed
+        table = np.stack([one.present for one in tagged])
+        groups = np.column_stack([table, ~table.any(1)]).astype(float)
+        groups = groups[:, groups.any(0)] / np.maximum(groups.sum(0), 1)[groups.any(0)]
+        self.chance = groups.sum(1) / groups.sum()
+        self.share = self.chance @ table
+
+    def draw(self, index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a batch: images float32 (count, C, *P), present float32 (count, K)."""
+        rng = np.random.default_rng((self.seed, index))
+        images, present = [], []
+        for which in rng.choice(len(self.tagged), size=count, p=self.chance):
+            one = self.tagged[which]
+            start = [
+                int(rng.integers(min(0, n - p), max(0, n - p) + 1))
+                for n, p in zip(one.image.shape, self.size, strict=True)
+            ]
+            images.append(read_padded(one.image, one.statistics, start, self.size))
+            present.append(one.present)
+        return np.stack(images), np.stack(present).astype(np.float32)
+
+
+def split(tagged: Sequence[Tagged], seed: int) -> tuple[list[Tagged], list[Tagged], str]:
+    """Bags to train on, bags to check on, and a few words on these.
+
+    Whole images are held back, so that no slice is checked on whose neighbour was trained on. Where some
+    class is in one volume only, stretches of slices are held back instead, and the words say so. Of each
+    class at least one image with it and one without it stays on either side.
+    """
+    stems = [one.bag.item.stem for one in tagged]
+    groups = {stem: number for number, stem in enumerate(dict.fromkeys(stems))}
+    owner = np.array([groups[stem] for stem in stems])
+    table = np.stack([one.present for one in tagged])
+    by_image = _sides(owner, table).min() >= 2
+    if not by_image:
+        owner = _stretches(owner)
+    held = np.isin(owner, _choose(owner, table, np.random.default_rng((seed, 0x7A65))))
+    kept = [one for one, out in zip(tagged, held, strict=True) if not out]
+    checked = [one for one, out in zip(tagged, held, strict=True) if out]
+    what = "images" if by_image else "slices of the same volumes"
+    count = len(np.unique(owner[held])) if by_image else int(held.sum())
+    return kept, checked, f"{count} of {len(groups) if by_image else len(tagged)} {what}"
+
+
+def _sides(owner: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(2, K): how many groups have some bag with a class, and some bag without it."""
+    return np.array([[len(np.unique(owner[side])) for side in sides.T] for sides in (table, ~table)])
+
+
+def _stretches(owner: np.ndarray, length: int = 4) -> np.ndarray:
+    """Groups of so many bags that follow each other in one image."""
+    result, number = np.zeros_like(owner), 0
+    for group in np.unique(owner):
+        own = np.flatnonzero(owner == group)
+        result[own] = number + np.arange(len(own)) // length
+        number = int(result[own].max()) + 1
+    return result
+
+
+def _choose(owner: np.ndarray, table: np.ndarray, rng: np.random.Generator) -> list[int]:
+    """The groups to hold back: `HELD` of those with each class and of those without it, the rarest first."""
+    order = list(rng.permutation(np.unique(owner)))
+    sides = [side for k in range(table.shape[1]) for side in (table[:, k], ~table[:, k])]
+    having = sorted(({int(g) for g in np.unique(owner[side])} for side in sides), key=len)
+    held: list[int] = []
+    for group in having:
+        wanted = max(1, round(HELD * len(group)))
+        for one in order:
+            if len(group & set(held)) >= wanted:
+                break
+            if one in group and one not in held and all(o - {*held, one} for o in having if one in o):
+                held.append(int(one))
+    return held

@@ -1,0 +1,174 @@
+"""From tags to a model: seeds, a network trained from them, its word made into new labels, training again.
+
+Kolesnikov & Lampert 2016 (SEC), section 3. Differs from the paper in: its "expand" and
+"constrain-to-boundary" are no losses, but done between two rounds of training. What the network says beyond
+the seeds is sharpened by a CRF and, where it is sure, becomes labels; a class that is not tagged can't appear
+in them (tag suppression) and one that is can't vanish from them.
+"""
+
+import shutil
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wsseg.bags import Bags
+from wsseg.encoder import SavedEncoder
+from wsseg.fit import Fitted, fit_steps, make_sample
+from wsseg.folder import Dataset, Item
+from wsseg.hints import Hints
+from wsseg.images import mask_path, read_labels
+from wsseg.model import Model, load_model, outputs_of
+from wsseg.normalise import Normalisation
+from wsseg.patches import Sample
+from wsseg.predict import Predictor
+from wsseg.seedrun import Seeded, SeedRun, seed_steps
+from wsseg.seeds import SeedConfig, merge, solve_field
+from wsseg.steps import Step
+from wsseg.train import TrainConfig
+from wsseg.weak import WeakLabels, weak_labels
+
+SURE = 0.7  # probability, after the field, from which a network's word becomes a label
+LATER = 0.5  # share of the first round's steps that the second takes
+
+
+@dataclass(frozen=True, eq=False)
+class TagFitted:
+    """What a run leaves: the model, and what the seeds came from."""
+
+    fitted: Fitted
+    seeded: Seeded
+
+
+def room_of(out: Path) -> Path:
+    """Where a run keeps what is finished before its model folder can be written: beside it, hidden."""
+    return out.parent / f".{out.name}.tags"
+
+
+def fit_tag_steps(
+    dataset: Dataset,
+    bags: Bags,
+    out: Path,
+    config: TrainConfig,
+    run: SeedRun,
+    *,
+    encoder: SavedEncoder | None = None,
+    command: str = "",
+) -> Generator[Step, None, TagFitted]:
+    """Tags, and whatever other hints there are, to a model folder; goes on with what `room_of` holds.
+
+    Args:
+        dataset: With tags.
+        bags: Its tags.
+        out: Model folder to write.
+        config: Of the first round of training.
+        run: How tags become seeds.
+        encoder: A pretrained encoder for the classifier and the network.
+        command: What the user typed, for the record.
+
+    Raises:
+        InputError: The data is not fit for training, or the maps mean nothing.
+    """
+    room = room_of(out)
+    seeded = yield from seed_steps(dataset, bags, run, room / "seeds", encoder=encoder)
+    samples = seed_samples(dataset, room / "seeds" / "hints")
+    config = replace(config, objects="off")  # seeds are no strokes
+    first = room / "round-1"
+    if (first / "config.json").is_file():
+        model = load_model(first)
+    else:
+        fitted = yield from fit_steps(
+            samples, dataset.classes, config, out=first, encoder=encoder, resume=True, command=command
+        )
+        model = fitted.model
+    samples = yield from relabel(dataset, bags, samples, model, config.device)
+    later = replace(config, steps=max(1, round(LATER * config.steps)), seed=config.seed + 1)
+    last = yield from fit_steps(
+        samples, dataset.classes, later, out=out, init=model, resume=True, command=command
+    )
+    shutil.rmtree(room, ignore_errors=True)
+    return TagFitted(last, seeded)
+
+
+def seed_samples(dataset: Dataset, folder: Path) -> list[Sample]:
+    """The images that have seeds or hints of single voxels, ready to train on; what was painted wins."""
+    samples = []
+    for item in dataset.items:
+        image, hints = dataset.read(item)
+        path = mask_path(folder, item.stem, image)
+        if path.exists():
+            hints = replace(
+                hints, scribbles=merge(read_labels(path, image).astype(np.uint8), hints.scribbles)
+            )
+        if hints.name_voxels():
+            samples.append(make_sample(image, hints, dataset.classes, Normalisation(), item.stem))
+    return samples
+
+
+def relabel(
+    dataset: Dataset, bags: Bags, samples: Sequence[Sample], model: Model, device: str
+) -> Generator[Step, None, list[Sample]]:
+    """New labels from what a network says of the tagged images; other images keep theirs."""
+    predictor = Predictor(model, device=device)
+    by_stem = {item.stem: item for item in dataset.items}
+    result = []
+    for index, sample in enumerate(samples, 1):
+        item = by_stem[sample.name]
+        if item.stem in dataset.tags and item.mask is None:
+            prediction = yield from predictor.steps(
+                sample.image, keep_probabilities=True, statistics=sample.statistics
+            )
+            assert prediction.probabilities is not None
+            hints = dataset.hints(item, sample.image)
+            labels = new_labels(sample, hints, prediction.probabilities, bags, item, dataset.classes)
+            sample = replace(sample, labels=labels)
+        result.append(sample)
+        yield Step("labels", index, len(samples), info={"file": item.image.name})
+    return result
+
+
+def new_labels(
+    sample: Sample,
+    hints: Hints,
+    probabilities: np.ndarray,
+    bags: Bags,
+    item: Item,
+    classes: Mapping[int, str],
+) -> WeakLabels:
+    """The labels of one image for the next round.
+
+    Args:
+        sample: The image, with its present labels, which stay where nothing is tagged.
+        hints: What a person marked, which wins.
+        probabilities: float32 (K, *S) of the network.
+        bags: The tags.
+        item: The image's.
+        classes: Class id to name.
+    """
+    target, weight = sample.labels.target.copy(), sample.labels.weight.copy()
+    outputs = (0, *sorted(classes))
+    values = sample.statistics.apply(np.asarray(sample.image.data))
+    spacing = [s for a, s in enumerate(sample.image.spacing) if a != bags.axis]
+    for bag in bags.of(item):
+        place: tuple = () if bag.index is None else (slice(None),) * (bags.axis or 0) + (bag.index,)
+        allowed = np.array([k == 0 or k in bag.classes or k not in bags.classes for k in outputs])
+        said = suppress(probabilities[(slice(None), *place)], allowed)
+        if allowed.sum() > 1:
+            view = values[(slice(None), *place)]
+            said = suppress(solve_field(np.log(said + 1e-6), view, SeedConfig(), spacing=spacing), allowed)
+        label, sure = said.argmax(0), said.max(0) >= SURE
+        before = set(np.unique(target[place][weight[place] > 0]))
+        if before <= {0, *np.unique(label[sure])}:
+            target[place], weight[place] = label, sure
+    painted = weak_labels(hints, spacing=sample.image.spacing)
+    own = outputs_of(torch.from_numpy(painted.target), outputs).numpy()
+    target[painted.known], weight[painted.known] = own[painted.known], 1
+    return WeakLabels(target, weight)
+
+
+def suppress(probabilities: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Probabilities (K, *S) without the outputs that are not `allowed`, bool (K,), summing to 1 again."""
+    kept = probabilities * allowed.reshape(-1, *[1] * (probabilities.ndim - 1))
+    return (kept / np.maximum(kept.sum(0), 1e-12)).astype(np.float32)
