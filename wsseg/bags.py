@@ -132,6 +132,17 @@ def _check(bags: Bags, dataset: Dataset) -> None:
             )
 
 
+def check_marks(dataset: Dataset) -> None:
+    """Look whether other hints contradict the tags; reads label maps, no images.
+
+    Raises:
+        InputError: They do.
+    """
+    for item in dataset.items:
+        if item.stem in dataset.tags and (said := contradiction(dataset.hints(item, dataset.peek(item)))):
+            raise InputError(f"{item.image}: {said}; mend one of the two.")
+
+
 def contradiction(hints: Hints) -> str | None:
     """How other hints of an image contradict its tags, as the end of a sentence; None where they agree."""
     if hints.tags is None:

@@ -80,7 +80,7 @@ def seed_steps(
         encoder: A pretrained encoder to start from.
 
     Raises:
-        InputError: A file is broken, other hints contradict the tags, or the maps mean nothing.
+        InputError: A file is broken, or the maps mean nothing.
     """
     if (out / RESULT).is_file():
         return _read_result(out)

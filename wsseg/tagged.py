@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsseg.bags import Bag, Bags, contradiction
+from wsseg.bags import Bag, Bags
 from wsseg.errors import InputError
 from wsseg.folder import Dataset
 from wsseg.images import Image
@@ -40,8 +40,7 @@ def open_tagged(
     """Read the images of all bags; a step an image.
 
     Raises:
-        InputError: A file is broken, an image is constant, images differ in axes or channels, or other
-            hints contradict the tags.
+        InputError: A file is broken, an image is constant, images differ in axes or channels.
     """
     dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of reading
     if bags.axis is not None and dataset.dims == 2:
@@ -53,9 +52,7 @@ def open_tagged(
     result = []
     for index, own in enumerate(rows.values(), 1):
         item = bags.bags[own[0]].item
-        image, hints = dataset.read(item)
-        if said := contradiction(hints):
-            raise InputError(f"{item.image}: {said}; mend one of the two.")
+        image, _ = dataset.read(item)
         statistics = normalisation.measure(image, str(item.image))
         for row in own:
             bag = bags.bags[row]

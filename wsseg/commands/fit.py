@@ -122,7 +122,7 @@ def _fit_tags(
     device: str,
 ) -> None:
     """Train from tags, and from whatever else is marked."""
-    from wsseg.bags import read_bags
+    from wsseg.bags import check_marks, read_bags
     from wsseg.budget import TAG_STEPS, steps_for
     from wsseg.commands.seeds import check_words
     from wsseg.seedrun import SeedRun
@@ -136,6 +136,7 @@ def _fit_tags(
             "tags.csv away to go on from hints alone."
         )
     bags = read_bags(dataset)
+    check_marks(dataset)
     if not resume:
         shutil.rmtree(room_of(out), ignore_errors=True)
     begin = time.monotonic()

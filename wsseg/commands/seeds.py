@@ -60,7 +60,7 @@ def seeds(
     Trains a classifier of the tagged images or slices, checks it on some that are held back, and makes of its
     maps hint maps of what is sure, for fit, for other tools and for corrections by hand.
     """
-    from wsseg.bags import read_bags
+    from wsseg.bags import check_marks, read_bags
     from wsseg.budget import TAG_STEPS
     from wsseg.crf import need_dense
     from wsseg.dataset import open_dataset
@@ -79,6 +79,7 @@ def seeds(
     pretrained = load_encoder(encoder) if encoder else None
     dataset = open_dataset(data, channel_axis=channel_axis)
     bags = read_bags(dataset)
+    check_marks(dataset)
     if out.resolve() == data.resolve():
         raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
     train = TagConfig(
