@@ -102,7 +102,7 @@ def test_windows_keep_their_shape_under_every_turn():
     method = make((3.0, 1.0, 1.0), (8, 32, 24))
     turned, labels = method.draw(torch.randn(4, 1, 8, 32, 24))
     assert turned.shape[3] == turned.shape[4]
-    assert float(method(torch.randn(4, 1, 8, 32, 24), labels[:4])) > 0
+    assert method(torch.randn(4, 1, 8, 32, 24), labels[:4]).item() > 0
     assert method.metrics["chance"] == pytest.approx(1 / 8)
 
 
