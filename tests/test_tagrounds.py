@@ -143,5 +143,6 @@ def test_what_cannot_be_trained_on_is_told(tmp_path):
     arguments = ("fit", data, "--out", out, "--steps", 4, "--device", "cpu")
     assert "maps would mean nothing" in wsseg_(*arguments, code=2).output
     assert not out.exists()
-    encoder = wsseg_(*arguments, "--init", tmp_path / "none", code=2).output
-    assert "is no model folder" in encoder
+    said = wsseg_(*arguments, "--init", tmp_path / "none", code=2).output
+    assert "is no model folder" in said
+    assert "leave out --objects" in wsseg_(*arguments, "--objects", "alike", code=2).output

@@ -70,6 +70,10 @@ def fit(
     start = load_model(init) if init else None
     pretrained = load_encoder(encoder) if encoder else None
     if dataset.tags:
+        if objects in ("marked", "alike"):
+            raise InputError(
+                f"{data}: has tags.csv, and seeds are not spread as strokes are; leave out --objects."
+            )
         _fit_tags(dataset, out, start, pretrained, resume, steps, seed, device)
         return
     samples = read_samples(dataset)

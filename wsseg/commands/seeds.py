@@ -152,10 +152,12 @@ def _tell(found: "Seeded", out: Path) -> None:
         typer.echo(line)
     for k, name in found.model.config.classes.items():
         if found.thresholds[k] is None:
-            typer.echo(
-                f"Warning: class {k} ({name}) has no seeds: its heat is the same with it and without it.",
-                err=True,
-            )
+            why = "its heat is the same with it and without it"
+        elif not found.share[k]:
+            why = "what is hot is too small and too unsure to outlast the field (--crf off keeps it)"
+        else:
+            continue
+        typer.echo(f"Warning: class {k} ({name}) has no seeds: {why}.", err=True)
     names = {**found.model.config.classes, BACKGROUND: "background"}
     shares = ", ".join(f"{names[k]} {100 * share:.3g} %" for k, share in found.share.items())
     typer.echo(f"Seeds: {shares} of the voxels of tagged images, the rest unknown.")
