@@ -1,6 +1,7 @@
 """`wsseg pretrain` as a whole, on a few tiny scans: folders, resume, bad input, several processes."""
 
 import json
+from dataclasses import asdict
 from functools import partial
 
 import nibabel
@@ -15,6 +16,7 @@ import pretrain.run
 from pretrain.methods import METHODS
 from pretrain.train import Pretrainer
 from wsseg.encoder import load_encoder
+from wsseg.normalise import Normalisation
 from wsseg.train import Trainer
 from wsseg.unet import plan_encoder
 
@@ -68,7 +70,7 @@ def test_it_leaves_an_encoder_with_curve_and_report(tmp_path, scans, dims):
     assert record["spacing"] == ([1.0, 1.5, 2.0] if dims == 3 else [1.0, 1.0])
     assert record["crops_seen"] == 3 * record["batch"]
     assert record["modality"] == ("mr" if dims == 3 else "em")
-    assert record["normalisation"] == {"low": 0.5, "high": 99.5}
+    assert record["normalisation"] == asdict(Normalisation())
     rows = rows_of(tmp_path / "enc")
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     assert {"loss", "rate", "accuracy", "spread", "rank", "alignment", "uniformity"} <= set(rows[-1])
