@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -13,6 +14,7 @@ import typer
 
 from wsseg.commands import options
 from wsseg.commands.modelfolder import open_model_folder, state_of
+from wsseg.commands.running import kept, run_to_end
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,20 +101,12 @@ def fit(
 
 def _run(steps: "Generator[Step, None, Result]", data: Path, out: Path, device: str) -> "Result":
     """Run to the end with progress, and say how to go on where it is stopped."""
-    from wsseg.memory import is_out_of_memory
-    from wsseg.progress import run_with_progress
-
-    try:
-        return run_with_progress(steps)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_go_on(out)) from None
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError(
-            f"{data}: not enough memory for training on {device}; close other programs or use --device cpu, "
-            "and go on with --resume."
-        ) from error
+    return run_to_end(
+        steps,
+        no_memory=f"{data}: not enough memory for training on {device}; close other programs or use --device "
+        "cpu, and go on with --resume.",
+        stopped=partial(_how_to_go_on, out),
+    )
 
 
 def _fit_tags(
@@ -188,7 +182,7 @@ def _how_to_go_on(out: Path) -> str:
     from wsseg.tagrounds import room_of
 
     if room_of(out).is_dir():
-        return "What is finished is kept; the same command with --resume goes on from there."
+        return kept()
     done = state_of(out)
     if done is None:
         return "There was no checkpoint yet (one is written every minute); nothing was changed."

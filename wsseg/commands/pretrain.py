@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from wsseg.commands import options
 from wsseg.commands.modelfolder import open_model_folder, state_of
+from wsseg.commands.running import run_to_end
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,8 +90,6 @@ def pretrain(
     from pretrain.plan import check_method
     from pretrain.run import pretrain_steps
     from pretrain.train import PretrainConfig
-    from wsseg.memory import is_out_of_memory
-    from wsseg.progress import run_with_progress
 
     check_method(method)
     assert method is not None
@@ -105,17 +105,13 @@ def pretrain(
         if not quiet:
             _tell_plan(source, plan, config.steps)
         run = pretrain_steps(source, plan, config, these, out=out, resume=resume)
-        try:
-            done = run_with_progress(run, quiet=quiet)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_how_to_go_on(out)) from None
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise InputError(
-                f"Not enough memory for {plan.batch} crops a step on {device}; use a smaller --batch, or "
-                "--accumulate 4 to compute it in parts."
-            ) from error
+        done = run_to_end(
+            run,
+            quiet=quiet,
+            no_memory=f"Not enough memory for {plan.batch} crops a step on {device}; use a smaller --batch, "
+            "or --accumulate 4 to compute it in parts.",
+            stopped=partial(_how_to_go_on, out),
+        )
         if not quiet:
             _tell(done, out)
 

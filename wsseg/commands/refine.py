@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wsseg.commands import options
+from wsseg.commands.running import run_to_end
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +83,6 @@ def refine(
     from wsseg.dataset import open_dataset
     from wsseg.encoder import load_encoder
     from wsseg.fit import suited
-    from wsseg.memory import is_out_of_memory
     from wsseg.normalise import Normalisation
     from wsseg.outfolder import checksum, open_out
     from wsseg.progress import run_with_progress
@@ -135,17 +135,11 @@ def refine(
     train = TrainConfig(steps=steps, seed=seed, device=device)
     config = RoundsConfig(recipe, many, train, inner_share, encoder, crf, extra)
     run = Rounds(images, config, out / ROOM)
-    try:
-        outcome = run_with_progress(refine_steps(images, run, out, settings))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("What is finished is kept; the same command with --resume goes on.") from None
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError(
-            f"{data}: not enough memory on {device}; close other programs or use --device cpu, and go on "
-            "with --resume."
-        ) from error
+    outcome = run_to_end(
+        refine_steps(images, run, out, settings),
+        no_memory=f"{data}: not enough memory on {device}; close other programs or use --device cpu, and go "
+        "on with --resume.",
+    )
     _tell(outcome, images, out)
 
 

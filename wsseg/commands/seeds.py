@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wsseg.commands import options
+from wsseg.commands.running import run_to_end
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ def seeds(
     from wsseg.crf import need_dense
     from wsseg.dataset import open_dataset
     from wsseg.encoder import load_encoder
-    from wsseg.memory import is_out_of_memory
     from wsseg.outfolder import checksum, open_out
-    from wsseg.progress import run_with_progress
     from wsseg.seedrun import LAYOUT, SeedRun, seed_steps
     from wsseg.seeds import SeedConfig
     from wsseg.tagfit import TagConfig
@@ -106,17 +105,11 @@ def seeds(
     run = SeedRun(
         train, field, kind=method, scales=(0.5, 1.0, 1.5) if flips else (1.0,), flips=flips, force=force
     )
-    try:
-        found = run_with_progress(seed_steps(dataset, bags, run, out, encoder=pretrained))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("What is finished is kept; the same command with --resume goes on.") from None
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError(
-            f"{data}: not enough memory on {device}; use --method cam, which works by blocks, or --device "
-            "cpu, and go on with --resume."
-        ) from error
+    found = run_to_end(
+        seed_steps(dataset, bags, run, out, encoder=pretrained),
+        no_memory=f"{data}: not enough memory on {device}; use --method cam, which works by blocks, or "
+        "--device cpu, and go on with --resume.",
+    )
     _tell(found, out)
 
 

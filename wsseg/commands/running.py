@@ -1,0 +1,48 @@
+"""Long work of a command, run to its end: what the user is told where it is stopped or memory runs out."""
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, TypeVar
+
+from wsseg.errors import InputError
+
+if TYPE_CHECKING:
+    from wsseg.steps import Step
+
+Result = TypeVar("Result")
+
+
+def kept() -> str:
+    """What is told of a run whose parts are kept as they are finished."""
+    return "What is finished is kept; the same command with --resume goes on from there."
+
+
+def run_to_end(
+    steps: "Generator[Step, None, Result]",
+    *,
+    no_memory: str,
+    stopped: Callable[[], str] = kept,
+    quiet: bool = False,
+) -> Result:
+    """Run with progress.
+
+    Args:
+        steps: The work.
+        no_memory: What to say where memory runs out.
+        stopped: Makes the sentence for Ctrl-C: what is kept, and how to go on.
+        quiet: Show no progress.
+
+    Raises:
+        InputError: There was not enough memory.
+        KeyboardInterrupt: Ctrl-C, with that sentence.
+    """
+    from wsseg.memory import is_out_of_memory
+    from wsseg.progress import run_with_progress
+
+    try:
+        return run_with_progress(steps, quiet=quiet)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(stopped()) from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(no_memory) from error
