@@ -190,7 +190,7 @@ def test_a_2d_encoder_from_slices_of_volumes(tmp_path):
 
 
 def test_a_collapsed_run_stops_with_advice_and_leaves_its_report(tmp_path, scans, monkeypatch, dims):
-    """What the alarm is worth on real collapses: test_monitor.py."""
+    """An embedding that is made to collapse; a healthy run is in test_monitor.py."""
     byol = METHODS["byol"]
 
     class Collapsing(byol):
