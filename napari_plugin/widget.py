@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QScrollBar,
     QSizePolicy,
     QSpinBox,
     QVBoxLayout,
@@ -59,7 +60,6 @@ class SegmentWidget(QScrollArea):
         self.controller = Controller(napari_viewer.layers)
         self.worker: Any = None
         self.setWidgetResizable(True)
-        self.setMinimumWidth(290)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._build()
         self._listen()
@@ -115,7 +115,11 @@ class SegmentWidget(QScrollArea):
         self.depth_row = QWidget()
         self.depth_row.setLayout(form(("Depth", self.slices)))
         column.addWidget(self.depth_row)
-        column.addLayout(row(self.all_boxed, button("Masks of boxes", self.find_objects), stretch=0))
+        self.boxes_row = QWidget()
+        line = row(self.all_boxed, button("Masks of boxes", self.find_objects), stretch=0)
+        line.setContentsMargins(0, 0, 0, 0)
+        self.boxes_row.setLayout(line)
+        column.addWidget(self.boxes_row)
         column.addWidget(group("Classes", self.classes))
         column.addLayout(row(self.go, self.stop_button, stretch=0))
         column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
@@ -128,6 +132,10 @@ class SegmentWidget(QScrollArea):
         inside = QWidget()
         inside.setLayout(column)
         self.setWidget(inside)
+        # on a low screen it scrolls up and down, never sideways
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        bar = cast(QScrollBar, self.verticalScrollBar())
+        self.setMinimumWidth(inside.minimumSizeHint().width() + bar.sizeHint().width() + 4)
 
     def _listen(self) -> None:
         layers, c = self.viewer.layers, self.controller
@@ -345,12 +353,14 @@ class SegmentWidget(QScrollArea):
         fill(self.hints, labels, c.hints, "none yet")
         fill(self.clicks, kinds["Points"], c.clicks, "none")
         fill(self.boxes, kinds["Shapes"], c.boxes.layer, "none")
-        self.depth_row.setVisible(c.image is not None and to_image(c.image).ndim == 3)
         self._show()
 
     def _show(self) -> None:
         c, run = self.controller, self.controller.run
         self.classes.show_classes(c.classes, c.colours, c.selected)
+        boxed = c.boxes.layer is not None
+        self.boxes_row.setVisible(boxed)
+        self.depth_row.setVisible(boxed and c.image is not None and to_image(c.image).ndim == 3)
         busy = self.worker is not None
         self.go.setEnabled(not busy)
         self.stop_button.setEnabled(busy)
