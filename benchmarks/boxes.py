@@ -29,6 +29,7 @@ from skimage.segmentation import random_walker
 
 from benchmarks.common import keep, options, pack, table, wsseg
 from wsseg.boxes import Segment, around, core, ellipse, filled, place_of, reset, segment, shape_of
+from wsseg.boxfile import to_bbox
 from wsseg.boximages import BoxImages
 from wsseg.budget import steps_for
 from wsseg.crf import Kernel, dense_mean_field
@@ -185,9 +186,7 @@ def write_dataset(tasks: Sequence[Task], folder: Path, *, masks: bool = False) -
         images.append({"id": number, "file_name": name})
         for box in task.boxes:
             entry = {"id": len(annotations) + 1, "image_id": number, "category_id": 1}
-            sides = shape_of(box)
-            flat = {"bbox": [*box.start[::-1], *sides[::-1]]}
-            annotations.append(entry | (flat if len(sides) == 2 else {"bbox3d": [*box.start, *sides]}))
+            annotations.append(entry | to_bbox(box))
             found[entry["id"]] = (task.stem, box)
         if masks:
             (folder / "masks").mkdir(exist_ok=True)

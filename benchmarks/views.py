@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import keep, options, table
+from pretrain.method import Setting
 from pretrain.methods import METHODS
 from pretrain.views import Views
 from wsseg.unet import Encoder, plan_encoder
@@ -37,7 +38,7 @@ def ours(dims: int, repeats: int) -> dict:
     modality = "colour" if dims == 2 else "mr"
     views = Views(size, (1.0,) * dims, modality, 0, divisor=shape.divisor)
     alone = seconds(lambda: (views(images), views(images)), repeats)
-    method = METHODS["simclr"](Encoder(shape), size, (1.0,) * dims, modality, 100, 0)
+    method = METHODS["simclr"](Encoder(shape), Setting(size, (1.0,) * dims, modality, 100, 0))
     step = seconds(lambda: method(images, torch.arange(count)).backward(), max(2, repeats // 4))
     return {
         "views": f"wsseg {dims}D",

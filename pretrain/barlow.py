@@ -9,7 +9,7 @@ batches of tens (see `pretrain.vicreg`).
 import torch
 from torch import Tensor
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import exact, gather, mlp, off_diagonal, pooled, product, project
 from wsseg.unet import Encoder
 
@@ -27,18 +27,8 @@ class BarlowTwins(Method):
         "vicreg or mae, which do with fewer."
     )
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-        *,
-        off_weight: float = 5e-3,
-    ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+    def __init__(self, encoder: Encoder, setting: Setting, *, off_weight: float = 5e-3) -> None:
+        super().__init__(encoder, setting)
         self.off_weight = off_weight
         self.head = mlp(pooled(encoder), 512, 128)
 

@@ -10,7 +10,7 @@ summed.
 import torch
 from torch import Tensor
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import Momentum, mlp, pooled, project, unit
 from wsseg.unet import Encoder
 
@@ -24,19 +24,11 @@ class BYOL(Method):
         "--modality, or use --method vicreg, whose loss forbids collapse."
     )
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-    ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+    def __init__(self, encoder: Encoder, setting: Setting) -> None:
+        super().__init__(encoder, setting)
         self.head = mlp(pooled(encoder), 512, 128)
         self.predictor = mlp(128, 512, 128)
-        self.target = Momentum(encoder, self.head, steps)
+        self.target = Momentum(encoder, self.head, setting.steps)
 
     def forward(self, images: Tensor, scans: Tensor) -> Tensor:
         """The loss of a batch, 0 to 8; 4 where prediction and target have nothing to do with each other.

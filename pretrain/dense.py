@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import Contrast, contrast, exact, gather, mlp, nt_xent, pool, pooled
 from wsseg.unet import Encoder
 
@@ -36,18 +36,9 @@ class Dense(Method):
     )
 
     def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-        *,
-        temperature: float = 0.2,
-        share: float = 0.5,
+        self, encoder: Encoder, setting: Setting, *, temperature: float = 0.2, share: float = 0.5
     ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+        super().__init__(encoder, setting)
         self.temperature, self.share = temperature, share
         config = encoder.config
         self.level = max(len(config.channels) - 2, 0)

@@ -12,11 +12,10 @@ that two orders could look the same are left out.
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.method import Method
-from pretrain.parts import exact, mlp, pool, pooled
+from pretrain.method import Method, Setting
+from pretrain.parts import mlp, pooled, project, recognised
 from pretrain.permutations import far_permutations, least_distance
 from pretrain.tiles import cut_tiles, plain, prepare, tiling
 from wsseg.unet import Encoder
@@ -37,20 +36,9 @@ class Jigsaw(Method):
     )
     CROP: ClassVar[dict[int, int]] = {2: 96, 3: 48}
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-        *,
-        orders: int = 100,
-        copies: int = 4,
-    ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
-        self.grid, self.tile = tiling(size, spacing, encoder.config.divisor)
+    def __init__(self, encoder: Encoder, setting: Setting, *, orders: int = 100, copies: int = 4) -> None:
+        super().__init__(encoder, setting)
+        self.grid, self.tile = tiling(setting.size, setting.spacing, encoder.config.divisor)
         tiles = torch.Size(self.grid).numel()
         table = far_permutations(tiles, orders)
         self.orders, self.distance = torch.from_numpy(table), least_distance(table)
@@ -63,23 +51,15 @@ class Jigsaw(Method):
         tiles = cut_tiles(images, self.grid, self.tile, self.views.generator)  # (N, T, C, *tile)
         solvable = plain(tiles).sum(1) < self.distance
         count, number = tiles.shape[:2]
-        codes = self.code(pool(self.encoder(prepare(tiles.flatten(0, 1), self.views))[-1])).view(
-            count, number, -1
-        )
+        codes = project(self.encoder, self.code, prepare(tiles.flatten(0, 1), self.views))
+        codes = codes.view(count, number, -1)
         labels = self.draw(count).to(images.device)  # (copies, N)
         laid = self.orders.to(images.device)[labels]  # (copies, N, T)
         shuffled = codes[torch.arange(count, device=images.device).view(-1, 1), laid]
-        scores = exact(self.head(shuffled.flatten(2).flatten(0, 1)))
-        known = solvable.repeat(self.copies).to(scores)
-        losses = F.cross_entropy(scores, labels.flatten(), reduction="none")
-        total = known.sum().clamp_min(1)
-        hit = (scores.argmax(1) == labels.flatten()) * known
-        self.note(
-            accuracy=hit.sum() / total,
-            chance=1 / len(self.orders),
-            solvable=solvable.float().mean(),
-        )
-        return (losses * known).sum() / total
+        scores = self.head(shuffled.flatten(2).flatten(0, 1))
+        loss, accuracy = recognised(scores, labels.flatten(), solvable.repeat(self.copies))
+        self.note(accuracy=accuracy, chance=1 / len(self.orders), solvable=solvable.float().mean())
+        return loss
 
     def draw(self, count: int) -> Tensor:
         """Which orders of N images, int64 (copies, N), the copies of an image all different."""

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pretrain.method import Setting
 from pretrain.restoring import Restoring
 from wsseg.unet import Encoder
 
@@ -35,17 +36,9 @@ class MAE(Restoring):
     )
 
     def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-        *,
-        hidden: tuple[float, float] = (0.6, 0.75),
+        self, encoder: Encoder, setting: Setting, *, hidden: tuple[float, float] = (0.6, 0.75)
     ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+        super().__init__(encoder, setting)
         self.hidden, self.block = hidden, encoder.config.divisor
 
     def spoil(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,7 @@
 """What the loop knows of a method."""
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,7 +12,26 @@ from pretrain.views import SHARE, Views
 from wsseg.unet import Encoder
 
 
-class Method(nn.Module):
+@dataclass(frozen=True)
+class Setting:
+    """What a method is told of the run that it is for.
+
+    Attributes:
+        size: Spatial size of the crops that will be given, voxels.
+        spacing: Size of a voxel per axis.
+        modality: A key of `pretrain.views.MODALITIES`.
+        steps: Length of the run, for schedules.
+        seed: Of the views; under torch.distributed every process makes its own.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    modality: str
+    steps: int
+    seed: int
+
+
+class Method(nn.Module, ABC):
     """`loss = method(images, scans)`, then `after_step()` once an optimiser step.
 
     It makes its own views, and all of its state (queues, copies, the generator of the views) is in its
@@ -18,11 +39,7 @@ class Method(nn.Module):
 
     Args:
         encoder: Trained in place; what is handed over.
-        size: Spatial size of the crops that will be given, voxels.
-        spacing: Size of a voxel per axis.
-        modality: A key of `pretrain.views.MODALITIES`.
-        steps: Length of the run, for schedules.
-        seed: Of the views; under torch.distributed every process makes its own.
+        setting: Of the run.
 
     Raises:
         ValueError: Unknown modality, or crops too small for the method or the encoder.
@@ -41,20 +58,20 @@ class Method(nn.Module):
     CROP: ClassVar[dict[int, int]] = {2: 64, 3: 32}
     SHARE: ClassVar[float] = SHARE
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__()
         self.encoder = encoder
-        self.views = Views(size, spacing, modality, seed, divisor=encoder.config.divisor, share=self.SHARE)
+        self.views = Views(
+            setting.size,
+            setting.spacing,
+            setting.modality,
+            setting.seed,
+            divisor=encoder.config.divisor,
+            share=self.SHARE,
+        )
         self._seen: dict[str, Tensor] = {}
 
+    @abstractmethod
     def forward(self, images: Tensor, scans: Tensor) -> Tensor:
         """The loss of a batch, a number.
 
@@ -62,7 +79,6 @@ class Method(nn.Module):
             images: (N, C, *S), normalised.
             scans: int64 (N,), ≥ 0, which scan each is of.
         """
-        raise NotImplementedError
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -13,7 +13,7 @@ has one that sees the batch (`SteadyNorm`).
 import torch
 from torch import Tensor, nn
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import (
     Contrast,
     Momentum,
@@ -52,22 +52,13 @@ class MoCo(Method):
     pointer: Tensor
 
     def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-        *,
-        temperature: float = 0.2,
-        queue: int = 1024,
+        self, encoder: Encoder, setting: Setting, *, temperature: float = 0.2, queue: int = 1024
     ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+        super().__init__(encoder, setting)
         self.temperature = temperature
         width = pooled(encoder)
         self.head = nn.Sequential(SteadyNorm(width), mlp(width, 512, 128, norm=False))
-        self.target = Momentum(encoder, self.head, steps, slowest=SLOWEST)
+        self.target = Momentum(encoder, self.head, setting.steps, slowest=SLOWEST)
         # A short run needs a fast copy, and keys of a fast copy age fast: the encoder then learns to tell new
         # from old instead of place from place, by moving on. The authors' recipes have K/N·(1 − m) below 0.1.
         self.reach = max(1, round(DRIFT / (1 - self.target.start)))

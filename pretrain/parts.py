@@ -148,6 +148,21 @@ def contrast(logits: Tensor, positive: Tensor, negative: Tensor, *, decoupled: b
     return Contrast(loss, hit.sum() / used, luck.sum() / used)
 
 
+def recognised(scores: Tensor, labels: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and accuracy over the rows that count, 0 where none does.
+
+    Args:
+        scores: (N, K).
+        labels: int64 (N,).
+        known: bool (N,), which rows count.
+    """
+    scores, weight = exact(scores), known.to(exact(scores))
+    total = weight.sum().clamp_min(1)
+    losses = nn.functional.cross_entropy(scores, labels, reduction="none")
+    hit = (scores.argmax(1) == labels) * weight
+    return (losses * weight).sum() / total, hit.sum() / total
+
+
 def nt_xent(
     first: Tensor, second: Tensor, scans: Tensor, temperature: float, *, decoupled: bool = False
 ) -> Contrast:

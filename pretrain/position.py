@@ -10,11 +10,10 @@ flat tile are left out.
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.method import Method
-from pretrain.parts import exact, mlp, pool, pooled
+from pretrain.method import Method, Setting
+from pretrain.parts import mlp, pooled, project, recognised
 from pretrain.tiles import cut_tiles, plain, prepare, tiling
 from wsseg.unet import Encoder
 
@@ -33,19 +32,9 @@ class Position(Method):
     )
     CROP: ClassVar[dict[int, int]] = {2: 96, 3: 64}
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-        *,
-        copies: int = 4,
-    ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
-        self.grid, self.tile = tiling(size, spacing, encoder.config.divisor, least=3)
+    def __init__(self, encoder: Encoder, setting: Setting, *, copies: int = 4) -> None:
+        super().__init__(encoder, setting)
+        self.grid, self.tile = tiling(setting.size, setting.spacing, encoder.config.divisor, least=3)
         self.neighbours = torch.Size(self.grid).numel() - 1
         self.copies = min(copies, self.neighbours)
         self.code = mlp(pooled(encoder), 128, 128)
@@ -58,16 +47,14 @@ class Position(Method):
         rows = torch.arange(len(images), device=images.device).view(-1, 1)
         chosen = torch.cat([torch.full_like(labels[:, :1], self.middle), self.tile_of(labels)], 1)
         tiles, known = tiles[rows, chosen], ~plain(tiles)[rows, chosen]
-        codes = self.code(pool(self.encoder(prepare(tiles.flatten(0, 1), self.views))[-1]))
+        codes = project(self.encoder, self.code, prepare(tiles.flatten(0, 1), self.views))
         codes = codes.view(len(images), 1 + self.copies, -1)
         pairs = torch.cat([codes[:, :1].expand_as(codes[:, 1:]), codes[:, 1:]], 2)
-        scores = exact(self.head(pairs.flatten(0, 1)))
-        weight = (known[:, :1] & known[:, 1:]).flatten().to(scores)
-        losses = F.cross_entropy(scores, labels.flatten(), reduction="none")
-        total = weight.sum().clamp_min(1)
-        hit = (scores.argmax(1) == labels.flatten()) * weight
-        self.note(accuracy=hit.sum() / total, chance=1 / self.neighbours)
-        return (losses * weight).sum() / total
+        scores = self.head(pairs.flatten(0, 1))
+        both = (known[:, :1] & known[:, 1:]).flatten()
+        loss, accuracy = recognised(scores, labels.flatten(), both)
+        self.note(accuracy=accuracy, chance=1 / self.neighbours)
+        return loss
 
     @property
     def middle(self) -> int:

@@ -1,14 +1,15 @@
 """What methods share that spoil a crop and restore it with a whole U-Net."""
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import exact, standardised
-from wsseg.unet import Encoder, UNet
+from wsseg.unet import Encoder, UNet, decode
 
 
 class Restoring(Method):
@@ -22,23 +23,15 @@ class Restoring(Method):
     SHARE = 1.0
     BATCH: ClassVar[dict[int, int]] = {2: 12, 3: 2}  # a decoder at full size costs more than two views
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-    ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+    def __init__(self, encoder: Encoder, setting: Setting) -> None:
+        super().__init__(encoder, setting)
         self.views.geometry = replace(self.views.geometry, rotation=0, scaling=1)
         unet = UNet(encoder, encoder.config.channels_in)
         self.ups, self.head = unet.ups, unet.head
 
+    @abstractmethod
     def spoil(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised crops (N, C, *S) -> what the network is given, and bool (N, C or 1, *S) what counts."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor, scans: Tensor) -> Tensor:
         """The loss of a batch, see `Method`; about 1 where the mean is guessed."""
@@ -53,10 +46,7 @@ class Restoring(Method):
 
     def restore(self, images: Tensor) -> Tensor:
         """(N, C, *S) -> (N, C, *S), the U-Net's way from encoder to head."""
-        *skips, deepest = self.encoder(images)
-        for up, skip in zip(self.ups, reversed(skips), strict=True):
-            deepest = up(deepest, skip)
-        return self.head(deepest)
+        return self.head(decode(self.ups, self.encoder(images)))
 
     def decoder_state(self) -> dict[str, Tensor]:
         """The decoder without its last layer, which has an output a channel here and a class there."""

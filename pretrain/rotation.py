@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.method import Method
-from pretrain.parts import exact, mlp, pool, pooled
+from pretrain.method import Method, Setting
+from pretrain.parts import exact, mlp, pooled, project
 from pretrain.views import cut_windows, view_size
 from wsseg.unet import Encoder
 
@@ -90,25 +90,21 @@ class Rotation(Method):
     def __init__(
         self,
         encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
+        setting: Setting,
         *,
         kind: Literal["all", "axes", "plane"] = "all",
         copies: int = 2,
     ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
-        self.turns = turns(spacing, kind)
+        super().__init__(encoder, setting)
+        self.turns = turns(setting.spacing, kind)
         self.copies = min(copies, len(self.turns))
-        self.size = _turnable(size, encoder.config.divisor, self.turns)
+        self.size = _turnable(setting.size, encoder.config.divisor, self.turns)
         self.head = mlp(pooled(encoder), 256, len(self.turns))
 
     def forward(self, images: Tensor, scans: Tensor) -> Tensor:
         """The loss of a batch, see `Method`."""
         turned, labels = self.draw(images)
-        scores = exact(self.head(pool(self.encoder(self.views.recolour(turned))[-1])))
+        scores = exact(project(self.encoder, self.head, self.views.recolour(turned)))
         loss = F.cross_entropy(scores, labels)
         hit = (scores.argmax(1) == labels).float().mean()
         self.note(accuracy=hit, chance=1 / len(self.turns))

@@ -7,7 +7,7 @@ Differs from the paper in: crops of the same scan are not negatives of each othe
 import torch
 from torch import Tensor
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import gather, mlp, nt_xent, pooled, project
 from wsseg.unet import Encoder
 
@@ -27,18 +27,9 @@ class SimCLR(Method):
     )
 
     def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-        *,
-        temperature: float = 0.2,
-        decoupled: bool = False,
+        self, encoder: Encoder, setting: Setting, *, temperature: float = 0.2, decoupled: bool = False
     ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+        super().__init__(encoder, setting)
         self.temperature, self.decoupled = temperature, decoupled
         self.head = mlp(pooled(encoder), 512, 128)
 

@@ -7,7 +7,7 @@ Differs from the paper in: smaller heads, one learning rate for all parts, views
 import torch
 from torch import Tensor
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import mlp, pooled, project, unit
 from wsseg.unet import Encoder
 
@@ -21,16 +21,8 @@ class SimSiam(Method):
         "--method byol or vicreg."
     )
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-    ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+    def __init__(self, encoder: Encoder, setting: Setting) -> None:
+        super().__init__(encoder, setting)
         self.head = mlp(pooled(encoder), 512, 512, 512, last_norm=True)
         self.predictor = mlp(512, 128, 512)
 

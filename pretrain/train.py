@@ -4,7 +4,6 @@ AdamW, a warm-up and a cosine for any method; biases and norms do not decay. The
 of thousands; at ours of tens a plain optimiser does as well.
 """
 
-import math
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.crops import CropSampler
+from pretrain.method import Setting
 from pretrain.methods import METHODS
 from pretrain.monitor import Monitor
 from pretrain.parallel import Processes, gather_states, mean_of_all
@@ -24,6 +24,7 @@ from wsseg.checkpoint import optimiser_tensors, part, restore_optimiser
 from wsseg.device import memory_format, precision
 from wsseg.errors import InputError
 from wsseg.steps import Step
+from wsseg.train import learning_rate
 from wsseg.unet import Encoder
 
 READINGS = 40  # of the monitor in a run
@@ -83,9 +84,8 @@ class Pretrainer:
         torch.manual_seed(config.seed)
         encoder = Encoder(plan.architecture)
         try:
-            self.method = METHODS[plan.method](
-                encoder, plan.crop, plan.spacing, plan.modality, config.steps, config.seed
-            )
+            setting = Setting(plan.crop, plan.spacing, plan.modality, config.steps, config.seed)
+            self.method = METHODS[plan.method](encoder, setting)
         except ValueError as error:
             raise InputError(str(error)) from error
         self.method.to(self.device).to(memory_format=memory_format(plan.architecture.dims))
@@ -105,7 +105,7 @@ class Pretrainer:
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         with _ahead(self.sampler, self.places, self.done, self.config.steps) as batches:
             while self.done < self.config.steps:
-                rate = self._learning_rate()
+                rate = learning_rate(self.config.learning_rate, self.done, self.config.steps, warm=10)
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
                 loss = self._backward(wrapped, *next(batches))
@@ -153,14 +153,6 @@ class Pretrainer:
         if self.processes.count == 1:
             return self.method
         return DistributedDataParallel(self.method, broadcast_buffers=False)
-
-    def _learning_rate(self) -> float:
-        """Linear warm-up over the first tenth of the steps, then half a cosine to 0."""
-        warm = max(1, self.config.steps // 10)
-        if self.done < warm:
-            return self.config.learning_rate * (self.done + 1) / warm
-        progress = (self.done - warm) / max(1, self.config.steps - warm)
-        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
     def _count(self, encoder: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if encoder.training:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.parts import exact, gather, mlp, off_diagonal, pooled, product, project
 from wsseg.unet import Encoder
 
@@ -26,16 +26,8 @@ class VICReg(Method):
         "--modality, or use --method mae."
     )
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        size: tuple[int, ...],
-        spacing: tuple[float, ...],
-        modality: str,
-        steps: int,
-        seed: int,
-    ) -> None:
-        super().__init__(encoder, size, spacing, modality, steps, seed)
+    def __init__(self, encoder: Encoder, setting: Setting) -> None:
+        super().__init__(encoder, setting)
         self.head = mlp(pooled(encoder), 512, 128)
 
     def forward(self, images: Tensor, scans: Tensor) -> Tensor:

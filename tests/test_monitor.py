@@ -9,6 +9,7 @@ from test_pretrain_crops import ramps
 
 from pretrain.byol import BYOL
 from pretrain.crops import CropSampler
+from pretrain.method import Setting
 from pretrain.methods import METHODS
 from pretrain.monitor import (
     Collapsed,
@@ -133,7 +134,7 @@ def test_the_monitor_changes_nothing(dims):
     sampler = CropSampler(ramps(8, (40, 24, 20)[:dims]), (1.0,) * dims, (16,) * dims, seed=0)
     shape = plan_encoder(channels_in=1, spacing=(1.0,) * dims, size=(16,) * dims, channels=(4, 8))
     torch.manual_seed(0)
-    method = METHODS["simclr"](Encoder(shape), (16,) * dims, (1.0,) * dims, "other", 10, 0)
+    method = METHODS["simclr"](Encoder(shape), Setting((16,) * dims, (1.0,) * dims, "other", 10, 0))
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     monitor = Monitor(sampler, torch.device("cpu"))
     assert monitor.read(method) == monitor.read(method)

@@ -5,6 +5,7 @@ import torch
 from test_ssl_parts import tiny_encoder
 
 from pretrain.byol import BYOL, byol_loss
+from pretrain.method import Setting
 from pretrain.simsiam import SimSiam, simsiam_loss
 
 
@@ -29,7 +30,7 @@ def test_no_gradient_goes_into_the_target(loss):
 
 
 def test_the_copy_learns_by_following_only(dims):
-    method = BYOL(tiny_encoder(dims), (16,) * dims, (1.0,) * dims, "other", 50, 0)
+    method = BYOL(tiny_encoder(dims), Setting((16,) * dims, (1.0,) * dims, "other", 50, 0))
     before = {name: value.clone() for name, value in method.target.state_dict().items()}
     optimiser = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
     method(torch.randn(4, 1, *(16,) * dims), torch.arange(4)).backward()
@@ -48,7 +49,7 @@ def test_the_copy_learns_by_following_only(dims):
 @pytest.mark.parametrize("cls", [BYOL, SimSiam])
 def test_views_are_compared_crosswise(cls, monkeypatch):
     """What predicts view 1 of a place is view 2 of the same place, not itself."""
-    method = cls(tiny_encoder(2), (16, 16), (1.0, 1.0), "other", 50, 0)
+    method = cls(tiny_encoder(2), Setting((16, 16), (1.0, 1.0), "other", 50, 0))
     seen = {}
     module = "byol" if cls is BYOL else "simsiam"
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pretrain.dense import FAR, Dense, _coarse
+from pretrain.method import Setting
 from wsseg.unet import Encoder, plan_encoder
 
 
@@ -13,7 +14,7 @@ def make(dims: int, spacing=None, size=None) -> Dense:
     spacing, size = spacing or (1.0,) * dims, size or (16,) * dims
     torch.manual_seed(0)
     plan = plan_encoder(channels_in=1, spacing=spacing, size=size, channels=(4, 4, 8))
-    return Dense(Encoder(plan), size, spacing, "other", 50, 0)
+    return Dense(Encoder(plan), Setting(size, spacing, "other", 50, 0))
 
 
 def grid(size: tuple[int, ...]) -> torch.Tensor:

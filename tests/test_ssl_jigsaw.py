@@ -8,6 +8,7 @@ import torch
 from test_ssl_parts import tiny_encoder
 
 from pretrain.jigsaw import Jigsaw
+from pretrain.method import Setting
 from pretrain.permutations import far_permutations, least_distance
 from pretrain.tiles import PLAIN, cut_tiles, prepare, tiling
 from wsseg.unet import Encoder, plan_encoder
@@ -58,7 +59,7 @@ def test_crops_too_small_are_refused_with_what_would_do():
 
 def make(dims: int, **options) -> Jigsaw:
     size = {2: (24, 24), 3: (16, 16, 16)}[dims]
-    return Jigsaw(tiny_encoder(dims), size, (1.0,) * dims, "other", 50, 0, **options)
+    return Jigsaw(tiny_encoder(dims), Setting(size, (1.0,) * dims, "other", 50, 0), **options)
 
 
 def test_tiles_come_from_their_cells_with_gaps_and_jitter(dims):
@@ -138,6 +139,6 @@ def test_images_of_too_many_flat_tiles_do_not_count(dims):
 
 def test_far_apart_slices():
     plan = plan_encoder(channels_in=1, spacing=(5.0, 1.0, 1.0), size=(6, 24, 24), channels=(4, 8))
-    method = Jigsaw(Encoder(plan), (6, 24, 24), (5.0, 1.0, 1.0), "mr", 50, 0)
+    method = Jigsaw(Encoder(plan), Setting((6, 24, 24), (5.0, 1.0, 1.0), "mr", 50, 0))
     assert method.grid == (1, 3, 3)
     assert method(torch.randn(2, 1, 6, 24, 24), torch.arange(2)).isfinite()

@@ -7,12 +7,13 @@ from test_ssl_parts import tiny_encoder
 from pretrain.denoising import Denoising
 from pretrain.inpainting import Inpainting
 from pretrain.mae import MAE, constant
+from pretrain.method import Setting
 from pretrain.restoring import masked_error
 from wsseg.unet import UNet, take_weights
 
 
 def make(dims: int, **options) -> MAE:
-    return MAE(tiny_encoder(dims), (16,) * dims, (1.0,) * dims, "other", 50, 0, **options)
+    return MAE(tiny_encoder(dims), Setting((16,) * dims, (1.0,) * dims, "other", 50, 0), **options)
 
 
 def test_whole_blocks_are_hidden_in_the_share_asked_for(dims):
@@ -81,7 +82,7 @@ def test_restoring_is_the_way_of_a_unet(dims):
 
 
 def test_crops_are_moved_by_right_angles_only():
-    method = MAE(tiny_encoder(2), (16, 16), (1.0, 1.0), "em", 50, 0)
+    method = MAE(tiny_encoder(2), Setting((16, 16), (1.0, 1.0), "em", 50, 0))
     images = torch.randn(20, 1, 16, 16)
     moved = method.views.take(images, method.views.draw_places(images))
     for image, out in zip(images, moved, strict=True):
@@ -90,7 +91,7 @@ def test_crops_are_moved_by_right_angles_only():
 
 
 def test_noise_is_put_in_at_its_own_strength_and_coarseness(dims):
-    method = Denoising(tiny_encoder(dims), (16,) * dims, (1.0,) * dims, "other", 50, 0)
+    method = Denoising(tiny_encoder(dims), Setting((16,) * dims, (1.0,) * dims, "other", 50, 0))
     images = torch.randn(30, 1, *(16,) * dims)
     noisy, where = method.spoil(images)
     assert where.all()
@@ -105,7 +106,7 @@ def test_noise_is_put_in_at_its_own_strength_and_coarseness(dims):
 
 
 def test_one_box_of_its_own_is_cut_out_of_each_crop(dims):
-    method = Inpainting(tiny_encoder(dims), (24,) * dims, (1.0,) * dims, "other", 50, 0)
+    method = Inpainting(tiny_encoder(dims), Setting((24,) * dims, (1.0,) * dims, "other", 50, 0))
     images = torch.randn(30, 1, *(24,) * dims)
     given, missing = method.spoil(images)
     assert not given[missing].any()
@@ -122,7 +123,7 @@ def test_one_box_of_its_own_is_cut_out_of_each_crop(dims):
 
 @pytest.mark.parametrize("cls", [Denoising, Inpainting])
 def test_explained_is_what_is_better_than_leaving_it_as_it_is(cls, monkeypatch):
-    method = cls(tiny_encoder(2), (16, 16), (1.0, 1.0), "other", 50, 0)
+    method = cls(tiny_encoder(2), Setting((16, 16), (1.0, 1.0), "other", 50, 0))
     monkeypatch.setattr(method, "restore", lambda given: given)
     method(torch.randn(4, 1, 16, 16), torch.arange(4))
     assert method.metrics["explained"] == pytest.approx(0, abs=1e-5)

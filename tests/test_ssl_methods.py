@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pretrain.method import Method
+from pretrain.method import Method, Setting
 from pretrain.methods import METHODS
 from pretrain.restoring import Restoring
 from pretrain.views import MODALITIES
@@ -29,7 +29,7 @@ def make(name: str, dims: int, *, seed: int = 0, channels_in: int = 1, **options
     size, spacing = size_of(name, dims), (1.0,) * dims
     channels = (4, 8) if name in ("jigsaw", "position") else (4, 8, 8)  # its tiles are small
     plan = plan_encoder(channels_in=channels_in, spacing=spacing, size=size, channels=channels)
-    return METHODS[name](Encoder(plan), size, spacing, "other", 40, seed, **options)
+    return METHODS[name](Encoder(plan), Setting(size, spacing, "other", 40, seed), **options)
 
 
 def batch(name: str, dims: int, count: int = 5, channels: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

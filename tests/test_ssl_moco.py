@@ -6,12 +6,13 @@ import pytest
 import torch
 from test_ssl_parts import tiny_encoder
 
+from pretrain.method import Setting
 from pretrain.moco import EMPTY, MoCo, against_queue
 from pretrain.parts import unit
 
 
 def make(dims: int = 2, **options) -> MoCo:
-    return MoCo(tiny_encoder(dims), (16,) * dims, (1.0,) * dims, "other", 50, 0, **options)
+    return MoCo(tiny_encoder(dims), Setting((16,) * dims, (1.0,) * dims, "other", 50, 0), **options)
 
 
 @pytest.mark.parametrize("batch", [3, 4, 9, 25])
@@ -72,7 +73,7 @@ def test_keys_made_by_a_copy_that_has_moved_on_are_no_negatives(monkeypatch):
 
 
 def make_long() -> MoCo:
-    return MoCo(tiny_encoder(2), (16, 16), (1.0, 1.0), "other", 100_000, 0)
+    return MoCo(tiny_encoder(2), Setting((16, 16), (1.0, 1.0), "other", 100_000, 0))
 
 
 def test_keys_enter_after_the_step_and_have_no_gradient(dims):

@@ -8,6 +8,7 @@ import torch
 from test_ssl_parts import tiny_encoder
 
 import pretrain.position
+from pretrain.method import Setting
 from pretrain.position import Position
 from wsseg.unet import Encoder, plan_encoder
 
@@ -15,7 +16,7 @@ SIZE = {2: (24, 24), 3: (18, 18, 18)}
 
 
 def make(dims: int, **options) -> Position:
-    return Position(tiny_encoder(dims), SIZE[dims], (1.0,) * dims, "other", 50, 0, **options)
+    return Position(tiny_encoder(dims), Setting(SIZE[dims], (1.0,) * dims, "other", 50, 0), **options)
 
 
 def test_labels_are_where_the_tiles_lie(dims, monkeypatch):
@@ -68,7 +69,7 @@ def test_pairs_with_a_flat_tile_do_not_count(dims):
 
 def test_neighbours_in_the_plane_alone_where_slices_are_far_apart():
     plan = plan_encoder(channels_in=1, spacing=(5.0, 1.0, 1.0), size=(6, 24, 24), channels=(4, 8))
-    method = Position(Encoder(plan), (6, 24, 24), (5.0, 1.0, 1.0), "mr", 50, 0)
+    method = Position(Encoder(plan), Setting((6, 24, 24), (5.0, 1.0, 1.0), "mr", 50, 0))
     assert method.neighbours == 8
     with pytest.raises(ValueError, match="too small to be cut into tiles: at least"):
-        Position(Encoder(plan), (6, 12, 12), (5.0, 1.0, 1.0), "mr", 50, 0)
+        Position(Encoder(plan), Setting((6, 12, 12), (5.0, 1.0, 1.0), "mr", 50, 0))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_ssl_parts import tiny_encoder
 
+from pretrain.method import Setting
 from pretrain.rotation import Rotation, Turn, turns
 from wsseg.unet import Encoder, plan_encoder
 
@@ -76,7 +77,7 @@ def test_the_coarse_axis_stays_where_it_is():
 
 def make(spacing, size, **options) -> Rotation:
     encoder = plan_encoder(channels_in=1, spacing=spacing, size=size, channels=(4, 8))
-    return Rotation(Encoder(encoder), size, spacing, "other", 50, 0, **options)
+    return Rotation(Encoder(encoder), Setting(size, spacing, "other", 50, 0), **options)
 
 
 def test_labels_tell_the_turn_and_are_uniform(dims):
@@ -115,4 +116,4 @@ def test_fewer_kinds_of_turns_can_be_asked_for():
 def test_crops_too_small_are_refused():
     encoder = tiny_encoder(2)
     with pytest.raises(ValueError, match="smaller than the encoder takes"):
-        Rotation(encoder, (16, 1), (1.0, 1.0), "other", 50, 0)
+        Rotation(encoder, Setting((16, 1), (1.0, 1.0), "other", 50, 0))

@@ -125,8 +125,9 @@ class BoxTerms:
 
     def __call__(self, scores: Tensor, images: Tensor, maps: Tensor, progress: float) -> Tensor:
         output, lines = maps[:, 0], maps[:, 1:]
-        chance = scores.softmax(1).gather(1, output.unsqueeze(1)).squeeze(1)
-        chance = torch.where(output > 0, chance, 1 - scores.softmax(1)[:, 0])
+        each = scores.softmax(1)
+        chance = each.gather(1, output.unsqueeze(1)).squeeze(1)
+        chance = torch.where(output > 0, chance, 1 - each[:, 0])
         total = scores.new_zeros(())
         for name in self.names:
             weight = min(1.0, progress / WARM) if name == "affinity" else 1.0

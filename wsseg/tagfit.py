@@ -31,7 +31,7 @@ from wsseg.pooling import Pooling, pool
 from wsseg.steps import Step
 from wsseg.tagcheck import centred, check_classifier
 from wsseg.tagged import NORMALISATION, BagSampler, Tagged, split
-from wsseg.train import learning_rate, mix
+from wsseg.train import average_decay, descend, learning_rate, mix
 from wsseg.unet import Encoder, plan_encoder, take_weights
 
 BUDGET = {2: 2**15, 3: 2**17}  # voxels in a patch; a larger image is seen part by part
@@ -167,10 +167,7 @@ class TagTrainer:
             loss = tag_loss(
                 places, present, self.config.pooling, self.balance, exclusive=self.config.exclusive
             )
-            self.optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-            self.optimiser.step()
+            descend(loss, self.net, self.optimiser)
             self._average()
             self.done += 1
             yield Step("classify", self.done, self.config.steps, float(loss.detach()))
@@ -189,7 +186,7 @@ class TagTrainer:
     @torch.no_grad()
     def _average(self) -> None:
         """Move the averaged weights, and with them the norms' means and variances."""
-        decay = min(self.config.decay, (1 + self.done) / (10 + self.done))
+        decay = average_decay(self.config.decay, self.done)
         for own, new in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
             if own.dtype.is_floating_point:
                 own.lerp_(new, 1 - decay)

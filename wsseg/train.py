@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsseg.augment import AugmentConfig, draw_geometry, draw_intensity, recolour, warp
 from wsseg.device import choose_device, memory_format, precision
@@ -134,10 +134,7 @@ class Trainer:
             if self.pretrained:
                 self.optimiser.param_groups[0]["lr"] *= self._encoder_share()
             loss = self._loss(net, *batch)
-            self.optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-            self.optimiser.step()
+            descend(loss, self.net, self.optimiser)
             self._average()
             self.done += 1
             yield Step("train", self.done, self.config.steps, float(loss.detach()))
@@ -173,20 +170,33 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Move the averaged weights; early on the average is short, so that it leaves the fresh weights."""
-        decay = min(self.config.decay, (1 + self.done) / (10 + self.done))
+        """Move the averaged weights."""
+        decay = average_decay(self.config.decay, self.done)
         torch._foreach_lerp_(
             list(self.average.parameters()), [p.detach() for p in self.net.parameters()], 1 - decay
         )
 
 
-def learning_rate(largest: float, done: int, steps: int) -> float:
-    """After so many steps: linear warm-up over the first 5 % of them, then half a cosine to 0."""
-    warm = max(1, steps // 20)
-    if done < warm:
-        return largest * (done + 1) / warm
-    progress = (done - warm) / max(1, steps - warm)
+def learning_rate(largest: float, done: int, steps: int, *, warm: int = 20) -> float:
+    """After so many steps: linear warm-up over one in `warm` of them, then half a cosine to 0."""
+    rising = max(1, steps // warm)
+    if done < rising:
+        return largest * (done + 1) / rising
+    progress = (done - rising) / max(1, steps - rising)
     return largest * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+
+def descend(loss: Tensor, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """One step against the gradient of a loss, which is clipped."""
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimiser.step()
+
+
+def average_decay(longest: float, done: int) -> float:
+    """Of averaged weights: early on the average is short, so that it leaves the fresh weights."""
+    return min(longest, (1 + done) / (10 + done))
 
 
 def mix(seed: int, index: int) -> int:

@@ -172,11 +172,16 @@ class UNet(nn.Module):
         self.tone = _tone(config, classes) if tone else None
 
     def forward(self, image: Tensor) -> Tensor:
-        *skips, deepest = self.encoder(image)
-        for up, skip in zip(self.ups, reversed(skips), strict=True):
-            deepest = up(deepest, skip)
-        scores = self.head(deepest)
+        scores = self.head(decode(self.ups, self.encoder(image)))
         return scores if self.tone is None else scores + self.tone(image)
+
+
+def decode(ups: nn.ModuleList, features: Sequence[Tensor]) -> Tensor:
+    """Features of every level, finest first, up to those of the finest again: (N, channels[0], *S)."""
+    *skips, deepest = features
+    for up, skip in zip(ups, reversed(skips), strict=True):
+        deepest = up(deepest, skip)
+    return deepest
 
 
 def _tone(config: EncoderConfig, classes: int) -> nn.Sequential:
