@@ -113,7 +113,7 @@ def test_fit_on_tags_alone_finds_what_nobody_marked(tmp_path, monkeypatch):
 
 def test_fit_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     data, _ = tagged_squares(tmp_path / "data", 2, count=8)
-    arguments = ("--steps", 12, "--device", "cpu")
+    arguments = ("--steps", 12, "--device", "cpu", "--terms", "expand,constrain")
     wsseg_("fit", data, "--out", tmp_path / "whole", *arguments)
     with monkeypatch.context() as patch:
         patch.setattr("wsseg.tagrounds.new_labels", _stop)
@@ -132,7 +132,7 @@ def _stop(*arguments):
 def test_slices_with_tags_and_a_finished_mask_mix(tmp_path):
     data, truths = tagged_squares(tmp_path / "data", 3, count=8)
     write_any(data / "masks", "i01", truths["i01"].astype(np.uint8) * 4)
-    wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 8, "--device", "cpu")
+    wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 8, "--device", "cpu", "--terms", "expand")
     wsseg_("predict", tmp_path / "model", data / "images", "--out", tmp_path / "masks")
     assert read_image(tmp_path / "masks/i01.nii.gz").shape == SIZE[3]
 
@@ -146,3 +146,6 @@ def test_what_cannot_be_trained_on_is_told(tmp_path):
     said = wsseg_(*arguments, "--init", tmp_path / "none", code=2).output
     assert "is no model folder" in said
     assert "leave out --objects" in wsseg_(*arguments, "--objects", "alike", code=2).output
+    assert "--terms expend: there is no such term" in wsseg_(*arguments, "--terms", "expend", code=2).output
+    (data / "tags.csv").unlink()
+    assert "has no tags.csv" in wsseg_(*arguments, "--terms", "expand", code=2).output

@@ -55,6 +55,11 @@ class Bags:
         return tuple(bag for bag in self.bags if bag.item.stem == item.stem)
 
 
+def place_of(bag: Bag, axis: int | None) -> tuple:
+    """Where a bag's voxels are, an index into the last axes of an array (…, *S) or (*S)."""
+    return () if bag.index is None else (slice(None),) * (axis or 0) + (bag.index,)
+
+
 def read_bags(dataset: Dataset) -> Bags:
     """The tags of a dataset as bags.
 

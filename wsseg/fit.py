@@ -229,6 +229,7 @@ def fit_steps(
     out: Path | None = None,
     init: Model | None = None,
     encoder: SavedEncoder | None = None,
+    term: Term | None = None,
     resume: bool = False,
     command: str = "",
 ) -> Generator[Step, None, Fitted]:
@@ -241,6 +242,7 @@ def fit_steps(
         out: Model folder to write; while the run lasts it holds `checkpoint/`. None = write nothing.
         init: A model to go on from.
         encoder: A pretrained encoder to start from.
+        term: A further term of the loss.
         resume: Go on from `out`/checkpoint where there is one; the result is that of an unbroken run.
         command: What the user typed, for the record.
 
@@ -251,13 +253,13 @@ def fit_steps(
     if encoder is not None:
         suited(encoder, plan.architecture.dims, plan.architecture.channels_in)
     objects, implied = yield from read_strokes(samples, classes, config)
-    trainer = prepare(implied, classes, config, objects=objects, init=init, encoder=encoder)
+    trainer = prepare(implied, classes, config, objects=objects, init=init, encoder=encoder, term=term)
     early, held, words = hold_back(samples, config.seed)
     release = max(1, round(RELEASE * config.steps))
     checkpoint = out / "checkpoint" if out else None
     hints = [(sample.name, _checksum(sample)) for sample in samples]
     measured = [[v.tolist() for v in vars(sample.statistics).values()] for sample in samples]
-    key = _fingerprint(hints, measured, classes, config, init, encoder)
+    key = _fingerprint(hints, measured, classes, config, init, encoder, term)
     losses: list[float] = []
     quality: dict[str, Any] | None = None
     if resume and checkpoint is not None and checkpoint.is_dir():
@@ -304,6 +306,7 @@ def _fingerprint(
     config: TrainConfig,
     init: Model | None,
     encoder: SavedEncoder | None,
+    term: Term | None,
 ) -> str:
     """A short code for everything that decides the result of a run on one machine.
 
@@ -313,7 +316,7 @@ def _fingerprint(
     if encoder is not None:
         tensors = tensors | encoder.encoder.state_dict() | dict(encoder.decoder)
     start = {k: float(v.double().sum()) for k, v in tensors.items()}
-    parts = [asdict(config), dict(classes), list(hints), list(measured), start]
+    parts = [asdict(config), dict(classes), list(hints), list(measured), start, repr(term)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

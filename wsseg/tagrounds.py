@@ -1,7 +1,7 @@
 """From tags to a model: seeds, a network trained from them, its word made into new labels, training again.
 
-Kolesnikov & Lampert 2016 (SEC), section 3. Differs from the paper in: its "expand" and
-"constrain-to-boundary" are no losses, but done between two rounds of training. What the network says beyond
+Kolesnikov & Lampert 2016 (SEC), section 3. Differs from the paper in: its "expand" and "constrain" are an
+option (`wsseg.tagterms`), since the same is done between two rounds of training: what the network says beyond
 the seeds is sharpened by a CRF and, where it is sure, becomes labels; a class that is not tagged can't appear
 in them (tag suppression) and one that is can't vanish from them.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wsseg.bags import Bags
+from wsseg.bags import Bags, place_of
 from wsseg.encoder import SavedEncoder
-from wsseg.fit import Fitted, fit_steps, make_sample
+from wsseg.fit import Fitted, fit_steps, make_sample, plan_model
 from wsseg.folder import Dataset, Item
 from wsseg.hints import Hints
 from wsseg.images import mask_path, read_labels
@@ -27,6 +27,7 @@ from wsseg.predict import Predictor
 from wsseg.seedrun import Seeded, SeedRun, seed_steps
 from wsseg.seeds import SeedConfig, merge, solve_field
 from wsseg.steps import Step
+from wsseg.tagterms import TagTerms, shares_of, tag_maps
 from wsseg.train import TrainConfig
 from wsseg.weak import WeakLabels, weak_labels
 
@@ -55,6 +56,7 @@ def fit_tag_steps(
     run: SeedRun,
     *,
     encoder: SavedEncoder | None = None,
+    terms: tuple[str, ...] = (),
     command: str = "",
 ) -> Generator[Step, None, TagFitted]:
     """Tags, and whatever other hints there are, to a model folder; goes on with what `room_of` holds.
@@ -66,6 +68,7 @@ def fit_tag_steps(
         config: Of the first round of training.
         run: How tags become seeds.
         encoder: A pretrained encoder for the classifier and the network.
+        terms: Of the loss, names of `wsseg.tagterms.TERMS`.
         command: What the user typed, for the record.
 
     Raises:
@@ -74,19 +77,29 @@ def fit_tag_steps(
     room = room_of(out)
     seeded = yield from seed_steps(dataset, bags, run, room / "seeds", encoder=encoder)
     samples = seed_samples(dataset, room / "seeds" / "hints")
+    term = None
+    if terms:
+        samples, term = with_terms(terms, samples, dataset, bags)
     config = replace(config, objects="off")  # seeds are no strokes
     first = room / "round-1"
     if (first / "config.json").is_file():
         model = load_model(first)
     else:
         fitted = yield from fit_steps(
-            samples, dataset.classes, config, out=first, encoder=encoder, resume=True, command=command
+            samples,
+            dataset.classes,
+            config,
+            out=first,
+            encoder=encoder,
+            term=term,
+            resume=True,
+            command=command,
         )
         model = fitted.model
     samples = yield from relabel(dataset, bags, samples, model, config.device)
     later = replace(config, steps=max(1, round(LATER * config.steps)), seed=config.seed + 1)
     last = yield from fit_steps(
-        samples, dataset.classes, later, out=out, init=model, resume=True, command=command
+        samples, dataset.classes, later, out=out, init=model, term=term, resume=True, command=command
     )
     shutil.rmtree(room, ignore_errors=True)
     return TagFitted(last, seeded)
@@ -105,6 +118,24 @@ def seed_samples(dataset: Dataset, folder: Path) -> list[Sample]:
         if hints.name_voxels():
             samples.append(make_sample(image, hints, dataset.classes, Normalisation(), item.stem))
     return samples
+
+
+def with_terms(
+    names: tuple[str, ...], samples: Sequence[Sample], dataset: Dataset, bags: Bags
+) -> tuple[list[Sample], TagTerms]:
+    """Samples that carry what their tags say, and the terms that make use of it."""
+    ids = sorted(dataset.classes)
+    outputs = {k: ids.index(k) + 1 for k in bags.classes}
+    by_stem = {item.stem: item for item in bags.items}
+    maps = [
+        tag_maps(
+            sample.labels, bags.of(by_stem[sample.name]) if sample.name in by_stem else (), bags.axis, outputs
+        )
+        for sample in samples
+    ]
+    shares = shares_of([sample.labels for sample in samples], maps)
+    carrying = [replace(sample, maps=each) for sample, each in zip(samples, maps, strict=True)]
+    return carrying, TagTerms(names, shares, plan_model(samples, dataset.classes, Normalisation()).spacing)
 
 
 def relabel(
@@ -152,7 +183,7 @@ def new_labels(
     values = sample.statistics.apply(np.asarray(sample.image.data))
     spacing = [s for a, s in enumerate(sample.image.spacing) if a != bags.axis]
     for bag in bags.of(item):
-        place: tuple = () if bag.index is None else (slice(None),) * (bags.axis or 0) + (bag.index,)
+        place = place_of(bag, bags.axis)
         allowed = np.array([k == 0 or k in bag.classes or k not in bags.classes for k in outputs])
         said = suppress(probabilities[(slice(None), *place)], allowed)
         if allowed.sum() > 1:

@@ -43,6 +43,14 @@ def fit(
             "from the painted voxels alone."
         ),
     ] = "auto",
+    terms: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Tags only: more terms of the loss, with commas: expand, constrain.",
+            show_default=False,
+        ),
+    ] = "",
     steps: options.Steps = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -67,6 +75,7 @@ def fit(
     from wsseg.fit import default_steps, fit_steps
     from wsseg.model import load_model
     from wsseg.propagate import TOLD
+    from wsseg.tagterms import TERMS
     from wsseg.train import TrainConfig
 
     start = load_model(init) if init else None
@@ -76,8 +85,11 @@ def fit(
             raise InputError(
                 f"{data}: has tags.csv, and seeds are not spread as strokes are; leave out --objects."
             )
-        _fit_tags(dataset, out, start, pretrained, resume, steps, seed, device)
+        extra = options.read_terms(terms, TERMS)
+        _fit_tags(dataset, out, start, pretrained, extra, resume, steps, seed, device)
         return
+    if terms:
+        raise InputError(f"{data}: has no tags.csv, and --terms {terms} are of tags; leave out --terms.")
     samples = read_samples(dataset)
     if pretrained:
         options.tell_warnings(pretrained, [sample.image.spacing for sample in samples], dataset.rgb)
@@ -114,6 +126,7 @@ def _fit_tags(
     out: Path,
     init: "Model | None",
     encoder: "SavedEncoder | None",
+    terms: tuple[str, ...],
     resume: bool,
     steps: int | None,
     seed: int,
@@ -142,7 +155,9 @@ def _fit_tags(
     train = TrainConfig(steps=steps or steps_for(voxels), seed=seed, device=device)
     tags = TagConfig(steps=min(TAG_STEPS, steps or TAG_STEPS), seed=seed, device=device)
     command = shlex.join(["wsseg", *sys.argv[1:]])
-    run = fit_tag_steps(dataset, bags, out, train, SeedRun(tags), encoder=encoder, command=command)
+    run = fit_tag_steps(
+        dataset, bags, out, train, SeedRun(tags), encoder=encoder, terms=terms, command=command
+    )
     found = _run(run, dataset.folder, out, device)
     for line in check_words(found.seeded.model.config):
         typer.echo(line)

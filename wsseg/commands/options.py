@@ -1,7 +1,7 @@
 """Options that several commands share, said once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,6 +92,20 @@ def sizes_of(text: str, dims: int, option: str) -> tuple[int, ...]:
         example = ",".join(["64"] * dims)
         raise InputError(f"{option} {text}: one whole number, or {dims} such as {example}, is right.")
     return tuple(numbers)
+
+
+def read_terms(text: str, known: Collection[str]) -> tuple[str, ...]:
+    """The terms of --terms.
+
+    Raises:
+        InputError: One is not known.
+    """
+    from wsseg.errors import InputError
+
+    terms = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := [name for name in terms if name not in known]:
+        raise InputError(f"--terms {unknown[0]}: there is no such term; {', '.join(known)} are right.")
+    return terms
 
 
 def names(classes: Mapping[int, str]) -> str:

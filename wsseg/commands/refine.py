@@ -94,9 +94,7 @@ def refine(
     options.exclude(resume=resume, overwrite=overwrite)
     if method not in METHODS:
         raise InputError(f"--method {method}: there is no such method; {', '.join(METHODS)} are right.")
-    extra = tuple(name for name in terms.split(",") if name)
-    if unknown := [name for name in extra if name not in TERMS]:
-        raise InputError(f"--terms {unknown[0]}: there is no such term; {', '.join(TERMS)} are right.")
+    extra = options.read_terms(terms, TERMS)
     if crf == "dense":
         need_dense()
     pretrained = load_encoder(encoder) if encoder else None  # a wrong folder is told before the first labels
