@@ -64,3 +64,19 @@ def _flush(path: Path) -> None:
     for file in files:
         with open(file, "rb") as handle:
             os.fsync(handle.fileno())
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link (to every file, for a folder), or a copy on another disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+    def link(one: str, other: str) -> None:
+        try:
+            os.link(os.path.realpath(one), other)
+        except OSError:
+            shutil.copy2(one, other)
+
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=link)
+    else:
+        link(str(source), str(target))

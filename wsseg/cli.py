@@ -20,6 +20,7 @@ from wsseg.commands.predict import predict
 from wsseg.commands.pretrain import pretrain
 from wsseg.commands.probe import probe
 from wsseg.commands.refine import refine
+from wsseg.commands.replay import replay
 from wsseg.commands.robot import robot
 from wsseg.commands.seeds import seeds
 from wsseg.errors import InputError
@@ -139,6 +140,7 @@ app.command(epilog="Example: wsseg pretrain scans/ --method mae --out ENC")(pret
 app.command(epilog="Example: wsseg probe ENC DATA --json probe.json")(probe)
 app.command(epilog="Example: wsseg evaluate masks truth --json scores.json")(evaluate)
 app.command(epilog="Example: wsseg robot truth --images scans --out DATA --kind slices --every 8")(robot)
+app.command(epilog="Example: wsseg replay SESSION")(replay)
 app.command(epilog="Example: wsseg demo")(demo)
 app.command(epilog="Example: wsseg gui scan.nii.gz")(gui)
 

@@ -3,8 +3,6 @@
 import csv
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wsseg.atomic import write_beside
+from wsseg.atomic import link_or_copy, write_beside
 from wsseg.boxfile import to_bbox, to_size
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.images import Image, list_images, mask_path, peek_image, read_labels, write_mask
 from wsseg.robot import RobotHints, annotate
 from wsseg.steps import Step
-from wsseg.tables import AXES
+from wsseg.tables import write_clicks
 
 RECORD = "robot.json"
 
@@ -108,7 +106,7 @@ def robot_steps(
                 raise InputError(f"{path}: {error}") from error
             classes |= set() if instances else set(count_values(truth)) - {0}
             found[stem], shapes[stem] = replace(robot, scribbles=None), truth.shape
-            _link(images[stem], fresh / "images" / images[stem].name)
+            link_or_copy(images[stem], fresh / "images" / images[stem].name)
             if robot.scribbles is not None:
                 write_mask(mask_path(fresh / "hints", stem, like), robot.scribbles, like)
             yield Step("annotate", index, len(truths), info={"image": stem})
@@ -116,7 +114,8 @@ def robot_steps(
         if names:  # truths without a single object leave nothing to name
             _write_json(fresh / "classes.json", {str(k): name for k, name in names.items()})
         if kind == "clicks":
-            _write_clicks(fresh / "clicks.csv", found, len(next(iter(shapes.values()))))
+            clicks = {stem: robot.clicks for stem, robot in found.items()}
+            write_clicks(fresh / "clicks.csv", clicks, len(next(iter(shapes.values()))))
         elif kind == "boxes":
             _write_boxes(fresh / "boxes.json", found, {s: images[s].name for s in found}, shapes, names)
         elif kind == "tags":
@@ -176,36 +175,12 @@ def _rng(seed: int, stem: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 
 
-def _link(source: Path, target: Path) -> None:
-    """A hard link (to every file, for a folder), or a copy on another disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-
-    def link(one: str, other: str) -> None:
-        try:
-            os.link(os.path.realpath(one), other)
-        except OSError:
-            shutil.copy2(one, other)
-
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=link)
-    else:
-        link(str(source), str(target))
-
-
 def _names(found: set[int], given: Mapping[int, str] | None, instances: bool) -> dict[int, str]:
     if given is None:
         return {1: "object"} if instances else {k: f"class {k}" for k in sorted(found)}
     for k in sorted(found - set(given)):
         raise InputError(f"The truth holds class {k}, which has no name; name each of {sorted(found)}.")
     return dict(sorted(given.items()))
-
-
-def _write_clicks(path: Path, found: Mapping[str, RobotHints], ndim: int) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["image", "class", *AXES[:ndim]])
-        for stem, robot in found.items():
-            writer.writerows([stem, click.class_id, *click.position] for click in robot.clicks)
 
 
 def _write_tags(path: Path, found: Mapping[str, RobotHints]) -> None:

@@ -149,6 +149,21 @@ def read_clicks(path: Path, known: Known, *, stem: str | None = None) -> dict[st
     return {name: tuple(found) for name, found in clicks.items()}
 
 
+def write_clicks(path: Path, clicks: Mapping[str, Iterable[Click]], ndim: int) -> None:
+    """Write a table that `read_clicks` reads.
+
+    Args:
+        path: The table.
+        clicks: Stem of each image to its clicks.
+        ndim: Spatial axes of the images.
+    """
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["image", "class", *AXES[:ndim]])
+        for stem, own in clicks.items():
+            writer.writerows([stem, click.class_id, *click.position] for click in own)
+
+
 def read_tags(
     path: Path, known: Known, words: Mapping[int, Iterable[str]] | None = None
 ) -> dict[str, frozenset[Tag]]:
