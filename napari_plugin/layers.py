@@ -198,10 +198,15 @@ def to_hints(
             )
         painted = painted.astype(np.uint8, copy=False)
     shape = to_image(image).shape if painted is None else painted.shape
-    return Hints(shape, painted, clicks=_clicks(clicks, classes), boxes=boxes, all_boxed=all_boxed)
+    return Hints(shape, painted, clicks=to_clicks(clicks, classes), boxes=boxes, all_boxed=all_boxed)
 
 
-def _clicks(points: "Points | None", classes: Mapping[int, str]) -> tuple[Click, ...]:
+def to_clicks(points: "Points | None", classes: Mapping[int, str]) -> tuple[Click, ...]:
+    """The points of a layer as clicks.
+
+    Raises:
+        InputError: They have no classes, or one has a class that is unknown.
+    """
     if points is None or not len(points.data):
         return ()
     if "class" not in points.features:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_plugin.boxlayer import make_boxes
 from napari_plugin.boxtool import BoxTool
 from napari_plugin.classtable import ClassTable
 from napari_plugin.layers import (
@@ -18,7 +19,7 @@ from napari_plugin.layers import (
     to_hints,
     to_image,
 )
-from napari_plugin.results import find, toggle
+from napari_plugin.results import find, find_or_make, toggle
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, Hints
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from napari.components import LayerList
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels, Layer, Points, Shapes
+
+    from wsseg.drawing import Drawing
 
 SETTLED = 0.5  # seconds after the last stroke that the hand is taken to rest
 
@@ -42,6 +45,7 @@ class Marks:
         table: The classes.
         selected: The class that the brush paints, 255 for background.
         message: The last thing worth telling.
+        revision: Grows with each change to what is marked.
     """
 
     def __init__(self, layers: "LayerList") -> None:
@@ -53,6 +57,7 @@ class Marks:
         self.boxes = BoxTool(self.table, self._mark_changed)
         self.selected = 1
         self.message = ""
+        self.revision = 0
         self._changed: float | None = None  # when the hints last changed, None if they did not
 
     # layers
@@ -73,7 +78,7 @@ class Marks:
             if belongs(other, layer, "hints"):
                 self.choose_hints(other)
             elif belongs(other, layer, "clicks"):
-                self.clicks = other
+                self.choose_clicks(other)
             elif belongs(other, layer, "boxes"):
                 self.choose_boxes(other)
 
@@ -100,9 +105,17 @@ class Marks:
 
     def new_clicks(self) -> "Points":
         """Add an empty layer for clicks."""
-        self.clicks = make_clicks(self.need_image(), self.colours, self._click_class())
-        self.layers.append(self.clicks)
-        return self.clicks
+        layer = make_clicks(self.need_image(), self.colours, self._click_class())
+        self.layers.append(layer)
+        self.choose_clicks(layer)
+        return layer
+
+    def choose_clicks(self, layer: "Points | None") -> None:
+        """Take clicks from this Points layer."""
+        self.clicks = layer
+        if layer is not None:
+            layer.events.data.connect(self._mark_changed)
+            layer.events.features.connect(self._mark_changed)
 
     def choose_boxes(self, layer: "Shapes | None") -> None:
         """Take boxes from this Shapes layer, and classes where it knows them."""
@@ -117,6 +130,29 @@ class Marks:
         self.layers.append(layer)
         self.choose_boxes(layer)
         return layer
+
+    def put_back(self, drawing: "Drawing") -> None:
+        """Put what was marked before on the image at work, in new layers."""
+        image = self.need_image()
+        if drawing.classes:
+            self.table.replace(drawing.classes)
+            self.colours.update(drawing.colours)
+            self.select(min(self.classes))
+        if drawing.mask is not None:
+            mask = find_or_make(self.layers, image, "mask", self.colours, None)
+            mask.data = drawing.mask.copy()
+        if drawing.boxes:
+            layer = make_boxes(image, self.colours, self.boxes.class_id, drawing.boxes)
+            self.layers.append(layer)
+            self.choose_boxes(layer)
+        self.boxes.all_boxed = drawing.all_boxed
+        if drawing.clicks:
+            clicks = self.new_clicks()
+            clicks.data = np.array([click.position for click in drawing.clicks])
+            clicks.features = {"class": [str(click.class_id) for click in drawing.clicks]}
+        if drawing.hints is not None:
+            self.new_hints().data = drawing.hints.copy()
+        self._paint_classes()
 
     def toggle_mask(self) -> None:
         """Show or hide the mask and the objects."""
@@ -226,9 +262,11 @@ class Marks:
 
     def _mark_changed(self) -> None:
         self._changed = time.monotonic()
+        self.revision += 1
 
     def _paint_classes(self) -> None:
         """Write classes and colours into the layers that show them."""
+        self.revision += 1
         if (mask := find(self.layers, self.image, "mask")) is not None:
             mask.colormap = colormap(self.colours)
         self.boxes.tidy()

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_plugin.autosave import Autosave, sessions_folder
 from napari_plugin.backend import begin_loading
 from napari_plugin.classlist import ClassList
 from napari_plugin.controller import Controller
@@ -26,6 +27,7 @@ from napari_plugin.curve import Curve
 from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, form, group, key_map, row
 from napari_plugin.layers import to_image
+from napari_plugin.restorerow import RestoreRow
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
 
@@ -58,6 +60,7 @@ class SegmentWidget(QScrollArea):
         super().__init__()
         self.viewer = napari_viewer
         self.controller = Controller(napari_viewer.layers)
+        self.autosave = Autosave(self.controller, sessions_folder())
         self.worker: Any = None
         self.setWidgetResizable(True)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
@@ -112,6 +115,8 @@ class SegmentWidget(QScrollArea):
                 ("Boxes", row(self.boxes, button("New", self.new_boxes), stretch=0)),
             )
         )
+        self.restore = RestoreRow(self.autosave, self.try_to, self.begin)
+        column.addWidget(self.restore)
         self.depth_row = QWidget()
         self.depth_row.setLayout(form(("Depth", self.slices)))
         column.addWidget(self.depth_row)
@@ -145,7 +150,7 @@ class SegmentWidget(QScrollArea):
             layer.events.name.connect(self._list_layers)
         self.images.activated.connect(lambda: self.choose_image(self.images.currentData()))
         self.hints.activated.connect(lambda: self.try_to(c.choose_hints, self.hints.currentData()))
-        self.clicks.activated.connect(lambda: setattr(c, "clicks", self.clicks.currentData()))
+        self.clicks.activated.connect(lambda: c.choose_clicks(self.clicks.currentData()))
         self.boxes.activated.connect(lambda: self.try_to(c.choose_boxes, self.boxes.currentData()))
         self.slices.valueChanged.connect(c.boxes.set_depth)
         self.all_boxed.toggled.connect(lambda on: self.try_to(c.say_all_boxed, on))
@@ -171,8 +176,10 @@ class SegmentWidget(QScrollArea):
         self.timer.timeout.connect(self._tick)
         self.pulse = QTimer(self)
         self.pulse.timeout.connect(self._follow_boxes)
+        self.pulse.timeout.connect(self.autosave.pulse)
         self.pulse.start(250)
         cast(QApplication, QApplication.instance()).aboutToQuit.connect(self.stop)
+        cast(QApplication, QApplication.instance()).aboutToQuit.connect(self.autosave.close)
 
     # what the user does
 
@@ -358,6 +365,7 @@ class SegmentWidget(QScrollArea):
     def _show(self) -> None:
         c, run = self.controller, self.controller.run
         self.classes.show_classes(c.classes, c.colours, c.selected)
+        self.restore.show_state()
         boxed = c.boxes.layer is not None
         self.boxes_row.setVisible(boxed)
         self.depth_row.setVisible(boxed and c.image is not None and to_image(c.image).ndim == 3)

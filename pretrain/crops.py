@@ -59,6 +59,27 @@ class Region:
     centres: np.ndarray
 
 
+def coordinates(
+    start: Sequence[int], edges: Sequence[int], size: Sequence[int], shape: Sequence[int]
+) -> np.ndarray:
+    """Where in a scan the voxels of a crop lie.
+
+    Args:
+        start: Where the crop begins, voxels of the scan.
+        edges: Its size in these.
+        size: Its size in voxels of its own.
+        shape: Of the scan.
+
+    Returns:
+        float32 (d, *size), along each axis −2 at the beginning of the scan, 0 in its middle and 2 at its end.
+    """
+    lines = [
+        (s + (np.arange(n) + 0.5) * e / n - whole / 2) / (whole / 4)
+        for s, e, n, whole in zip(start, edges, size, shape, strict=True)
+    ]
+    return np.stack(np.meshgrid(*lines, indexing="ij")).astype(np.float32)
+
+
 class CropSampler:
     """Draws batches of crops; crop `place` of batch `index` depends on the seed and these numbers alone.
 
@@ -68,6 +89,7 @@ class CropSampler:
         crop: Their size, voxels.
         seed: Of the run.
         memory: Bytes of scans held at once.
+        located: Crops that are drawn carry where in their scan each voxel lies, in further channels.
     """
 
     def __init__(
@@ -78,7 +100,9 @@ class CropSampler:
         *,
         seed: int,
         memory: int = MEMORY,
+        located: bool = False,
     ) -> None:
+        self.located = located
         self.scans, self.spacing, self.crop, self.seed = list(scans), tuple(spacing), tuple(crop), seed
         self.regions = self._regions()
         self.numbers = len({region.number for region in self.regions})
@@ -91,8 +115,8 @@ class CropSampler:
         """Draw those crops of a batch whose numbers are in `places`.
 
         Returns:
-            images float32 (len(places), C, *crop), normalised; and numbers int64 (len(places),) of the
-            subjects that they are of.
+            images float32 (len(places), C, *crop), normalised; with `located` (len(places), C + d, *crop), see
+            `coordinates`. And numbers int64 (len(places),) of the subjects that they are of.
         """
         here = self.pool.at(index)
         drawn = [self._draw_one(np.random.default_rng((self.seed, index, place)), here) for place in places]
@@ -125,7 +149,15 @@ class CropSampler:
     def _draw_one(self, rng: np.random.Generator, here: Sequence[int]) -> tuple[np.ndarray, int]:
         regions = self._of_scan[here[int(rng.integers(len(here)))]]
         region = regions[int(rng.integers(len(regions)))]
-        return self._cut(self.pool.image(region.scan), region, self._start(rng, region)), region.number
+        start = self._start(rng, region)
+        values = self._cut(self.pool.image(region.scan), region, start)
+        if self.located:
+            scan = self.scans[region.scan]
+            used = [axis for axis in range(len(start)) if axis != scan.axis]
+            edges = [self._edges(scan)[axis] for axis in used]
+            where = coordinates(start[used].tolist(), edges, self.crop, scan.shape)
+            values = np.concatenate([values, where])
+        return values, region.number
 
     def _edges(self, scan: Scan) -> tuple[int, ...]:
         """Size of a crop in the scan's own voxels, along all axes of its file."""

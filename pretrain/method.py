@@ -50,6 +50,7 @@ class Method(nn.Module, ABC):
         BATCH: Places a step on a CPU, by the number of axes.
         CROP: Edge of a crop in voxels of the finest axis, likewise.
         SHARE: Side of a view as a share of the crop's.
+        LOCATED: Crops carry their coordinates, d more channels; see `pretrain.crops.coordinates`.
     """
 
     SUMMARY: ClassVar[str]
@@ -57,6 +58,7 @@ class Method(nn.Module, ABC):
     BATCH: ClassVar[dict[int, int]] = {2: 32, 3: 8}
     CROP: ClassVar[dict[int, int]] = {2: 64, 3: 32}
     SHARE: ClassVar[float] = SHARE
+    LOCATED: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__()
@@ -76,7 +78,7 @@ class Method(nn.Module, ABC):
         """The loss of a batch, a number.
 
         Args:
-            images: (N, C, *S), normalised.
+            images: (N, C, *S), normalised; (N, C + d, *S) where `LOCATED`.
             scans: int64 (N,), ≥ 0, which scan each is of.
         """
 

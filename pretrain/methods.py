@@ -6,6 +6,7 @@ from pretrain.denoising import Denoising
 from pretrain.dense import Dense
 from pretrain.inpainting import Inpainting
 from pretrain.jigsaw import Jigsaw
+from pretrain.location import Location
 from pretrain.mae import MAE
 from pretrain.method import Method
 from pretrain.moco import MoCo
@@ -19,6 +20,7 @@ METHODS: dict[str, type[Method]] = {
     "mae": MAE,
     "denoising": Denoising,
     "inpainting": Inpainting,
+    "location": Location,
     "simclr": SimCLR,
     "moco": MoCo,
     "byol": BYOL,

@@ -128,8 +128,9 @@ def _crops(sampler: CropSampler) -> bytes:
     """PNG of some of the first crops; of a volume the middle slice along its coarsest axis."""
     images, _ = sampler.draw(0, range(SHOWN))
     tiles = []
+    channels = images.shape[1] - len(sampler.crop) * sampler.located
     for image in images:
-        shown, spacing = image[: 3 if len(image) == 3 else 1], sampler.spacing
+        shown, spacing = image[: 3 if channels == 3 else 1], sampler.spacing
         if shown.ndim == 4:
             axis = int(np.argmax(spacing))
             shown = shown.take(shown.shape[axis + 1] // 2, axis + 1)

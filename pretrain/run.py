@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.crops import CropSampler
+from pretrain.methods import METHODS
 from pretrain.monitor import Collapsed, judge
 from pretrain.parallel import Processes
 from pretrain.plan import Plan
@@ -87,7 +88,8 @@ def pretrain_steps(
         Collapsed: The encoder learns nothing; the sentence says what to change. `out` keeps the report.
         InputError: A checkpoint is of another run, or a scan has become unreadable.
     """
-    sampler = CropSampler(source.scans, plan.spacing, plan.crop, seed=config.seed)
+    located = METHODS[plan.method].LOCATED
+    sampler = CropSampler(source.scans, plan.spacing, plan.crop, seed=config.seed, located=located)
     trainer = Pretrainer(sampler, plan, config, processes)
     data = fingerprint(source.scans)
     key = _key(plan, config, processes, data)

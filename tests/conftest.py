@@ -28,6 +28,12 @@ def ball_image():
     return make
 
 
+@pytest.fixture(autouse=True)
+def _sessions(tmp_path_factory, monkeypatch):
+    """What windows of tests save is nobody's work."""
+    monkeypatch.setenv("WSSEG_SESSIONS", str(tmp_path_factory.getbasetemp() / "sessions"))
+
+
 @pytest.fixture(params=[2, 3])
 def dims(request) -> int:
     """Everything once in 2D and once in 3D."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretrain.crops import EXCHANGE, LEAST, CropSampler, Pool, plan_crop
+from pretrain.crops import EXCHANGE, LEAST, CropSampler, Pool, coordinates, plan_crop
 from pretrain.scans import Scan
 from wsseg.images import Image
 from wsseg.normalise import Normalisation
@@ -133,6 +133,46 @@ class TestDraw:
         flat = [stored(scans[n], i) - n * 1000 for i, n in zip(images, numbers, strict=True)]
         assert max(np.ptp(one) for one in flat) < 1e-2  # one slice each
         assert len({round(one.mean()) for one in flat}) == 3  # centres are on every fourth
+
+
+class TestCoordinates:
+    def test_from_minus_two_to_two(self, dims):
+        found = coordinates((0,) * dims, (8,) * dims, (8,) * dims, (8,) * dims)
+        assert found.shape == (dims, *(8,) * dims)
+        for axis in range(dims):
+            line = found[axis].take(0, (axis + 1) % dims).reshape(-1)
+            assert set(np.round(line, 6)) <= set(np.round((np.arange(8) + 0.5 - 4) / 2, 6).astype(np.float32))
+            assert (np.diff(found[axis], axis=axis) == 0.5).all()
+
+    def test_resampled_crops_say_the_same_place(self, dims):
+        fine = coordinates((10,) * dims, (20,) * dims, (20,) * dims, (40,) * dims)
+        coarse = coordinates((10,) * dims, (20,) * dims, (10,) * dims, (40,) * dims)
+        for axis in range(dims):
+            fine = np.add.reduceat(fine, range(0, 20, 2), axis + 1) / 2
+        assert np.allclose(fine, coarse, atol=1e-6)
+
+    def test_crops_carry_where_they_are_from(self, dims):
+        """The scan's own values are its first axis's numbers."""
+        scans = ramps(LEAST, (40, 24, 20)[:dims])
+        plain = CropSampler(scans, (1.0,) * dims, (8,) * dims, seed=0)
+        sampler = CropSampler(scans, (1.0,) * dims, (8,) * dims, seed=0, located=True)
+        images, numbers = sampler.draw(3, range(6))
+        assert images.shape == (6, 1 + dims, *(8,) * dims)
+        assert np.array_equal(images[:, :1], plain.draw(3, range(6))[0])
+        for image, number in zip(images, numbers, strict=True):
+            values = stored(scans[number], image[0]) - number * 1000
+            assert np.allclose(image[1], (values + 0.5 - 20) / 10, atol=1e-2)
+        assert sampler.neighbours(8)[0].shape[1] == 1
+
+    def test_slices_of_volumes_say_where_in_the_slice(self):
+        values = np.broadcast_to(np.arange(24).reshape(24, 1, 1), (24, 24, 12))
+        scans = [make(f"v{i}", values + i * 1000, axis=2) for i in range(LEAST)]
+        sampler = CropSampler(scans, (1.0, 1.0), (16, 16), seed=0, located=True)
+        images, numbers = sampler.draw(0, range(4))
+        assert images.shape == (4, 3, 16, 16)
+        for image, number in zip(images, numbers, strict=True):
+            found = stored(scans[number], image[0]) - number * 1000
+            assert np.allclose(image[1], (found + 0.5 - 12) / 6, atol=1e-2)
 
 
 class TestNeighbours:

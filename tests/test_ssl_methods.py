@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pretrain.crops import coordinates
+from pretrain.location import Location
 from pretrain.method import Method, Setting
 from pretrain.methods import METHODS
 from pretrain.restoring import Restoring
@@ -16,7 +18,15 @@ from wsseg.unet import Encoder, plan_encoder
 
 SIZE = {2: (24, 24), 3: (16, 16, 16)}
 LARGE = {2: (24, 24), 3: (20, 20, 20)}  # for 3×3×3 tiles
-SLOW = ("mae", "denoising", "inpainting", "dense", "moco", "byol")  # the others need half the steps
+SLOW = (
+    "mae",
+    "location",
+    "denoising",
+    "inpainting",
+    "dense",
+    "moco",
+    "byol",
+)  # the others need half the steps
 FLOOR = {"simsiam": -1.0, "vicreg": 12.0, "barlow": 5.0}  # what the loss of so small a batch can't go below
 
 
@@ -36,7 +46,12 @@ def batch(name: str, dims: int, count: int = 5, channels: int = 1) -> tuple[torc
     """Crops of smooth spots: noise alone could be known by heart, but not be restored or recognised."""
     coarse = torch.randn(count, channels, *(5,) * dims, generator=torch.Generator().manual_seed(1))
     mode = "bilinear" if dims == 2 else "trilinear"
-    return 2 * F.interpolate(coarse, size_of(name, dims), mode=mode), torch.arange(count)
+    images = 2 * F.interpolate(coarse, size_of(name, dims), mode=mode)
+    if METHODS[name].LOCATED:  # each crop is a whole scan
+        size = size_of(name, dims)
+        where = torch.from_numpy(coordinates((0,) * dims, size, size, size))
+        images = torch.cat([images, where.expand(count, *where.shape)], 1)
+    return images, torch.arange(count)
 
 
 def optimiser_of(method: Method) -> torch.optim.Optimizer:
@@ -102,14 +117,14 @@ def test_the_contract(name, dims):
     method.eval()
     views = method.views.get_extra_state()
     with torch.no_grad():
-        embedded = method.embed(images)
+        embedded = method.embed(images[:, :1])
     assert embedded.shape[0] == 4
     assert embedded.ndim == 2
     assert torch.equal(method.views.get_extra_state(), views)  # looking does not change what comes
     assert method.advice.endswith(".")
     assert "--method" in method.advice or name == "mae"
     assert method.SUMMARY
-    assert (method.decoder_state() != {}) == isinstance(method, Restoring)
+    assert (method.decoder_state() != {}) == isinstance(method, Restoring | Location)
 
 
 @pytest.mark.parametrize("name", METHODS)

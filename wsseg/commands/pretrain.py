@@ -32,7 +32,7 @@ def pretrain(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="mae (begin with it), denoising, inpainting, simclr, moco, byol, vicreg, "
+            help="mae (begin with it), denoising, inpainting, location, simclr, moco, byol, vicreg, "
             "barlow, simsiam, dense, rotation, jigsaw or position.",
             show_default=False,
         ),

@@ -1,0 +1,144 @@
+"""Whatever is marked is on disk a moment later, written by a thread of its own. Knows no Qt.
+
+The main thread only notes that something has changed and copies what is small; comparing maps, compressing
+and writing are done by the thread. Formats are those of `wsseg.journal`.
+"""
+
+import os
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_plugin.boxlayer import to_boxes
+from napari_plugin.layers import file_of, identity, to_clicks, to_image
+from napari_plugin.results import find
+from napari_plugin.writer import Snapshot, Writer
+from wsseg.drawing import Drawing
+from wsseg.errors import InputError
+from wsseg.journal import ABOUT
+from wsseg.tables import read_json
+
+if TYPE_CHECKING:
+    from napari.layers import Image as ImageLayer
+
+    from napari_plugin.controller import Controller
+
+SAMPLE = 2**16  # voxels that tell one image in memory from another
+
+
+def sessions_folder() -> Path:
+    """Where sessions are kept: $WSSEG_SESSIONS, else a folder of the user's data."""
+    if place := os.environ.get("WSSEG_SESSIONS"):
+        return Path(place)
+    from platformdirs import user_data_path
+
+    return user_data_path("wsseg", appauthor=False) / "sessions"
+
+
+def about_image(layer: "ImageLayer") -> dict[str, Any]:
+    """What a session says of its image, and knows it by: its file, else its name and some of its values."""
+    image, path = to_image(layer), file_of(layer)
+    told: dict[str, Any] = {"shape": list(image.shape), "spacing": list(image.spacing)}
+    if path is not None:
+        return {"image": str(path.resolve()), **told}
+    if isinstance(layer.data, np.ndarray):
+        flat = layer.data.reshape(-1)
+        told["values"] = zlib.crc32(np.ascontiguousarray(flat[:: max(1, flat.size // SAMPLE)]).tobytes())
+    return {"image": layer.name, **told}
+
+
+def newest_session(place: Path, layer: "ImageLayer") -> Path | None:
+    """The newest session of an image, or None."""
+    wanted = about_image(layer)
+    for folder in sorted(place.glob(f"*/{ABOUT}"), reverse=True):
+        try:
+            about = read_json(folder)
+        except InputError:
+            continue  # of another program, or being made right now
+        if isinstance(about, dict) and all(about.get(key) == value for key, value in wanted.items()):
+            return folder.parent
+    return None
+
+
+class Autosave:
+    """Follows what is marked.
+
+    Args:
+        controller: The plugin's.
+        place: The folder of all sessions.
+
+    Attributes:
+        error: Why the last change could not be saved, or "".
+    """
+
+    def __init__(self, controller: "Controller", place: Path) -> None:
+        self.controller, self.place = controller, place
+        self.error = ""
+        self._seen: tuple[Any, ...] = ()
+        self._earlier: dict[str, Path | None] = {}
+        self._writer = Writer(place, self._failed)
+
+    def pulse(self) -> None:
+        """Hand over what has changed since; to be called often, takes a millisecond."""
+        c = self.controller
+        seen = (c.revision, c.image, c.hints, c.clicks, c.boxes.layer, c.model, c.run)
+        if self._writer.busy() or seen == self._seen or c.image is None or c.image not in c.layers:
+            return
+        self._seen = seen
+        self._writer.write(self._look(c.image))
+
+    def found(self) -> Path | None:
+        """The newest earlier session of the image at work, looked for once an image; None = there is none."""
+        image = self.controller.image
+        if image is None or image not in self.controller.layers:
+            return None
+        key = identity(image)
+        if key not in self._earlier:
+            self._earlier[key] = newest_session(self.place, image)
+        return self._earlier[key]
+
+    def restore(self, folder: Path) -> None:
+        """Put everything marked in a session on the image at work, and go on from there.
+
+        Raises:
+            InputError: The session can't be read.
+        """
+        from wsseg.replay import replay
+
+        c = self.controller
+        image = c.need_image()
+        drawing = replay(folder).drawing
+        self._writer.goes_on(identity(image), folder)
+        self._earlier[identity(image)] = None
+        c.put_back(drawing)
+
+    def close(self) -> None:
+        """Write what has not been written yet and end the thread."""
+        c = self.controller
+        if c.image is not None and c.image in c.layers:
+            self._writer.write(self._look(c.image))
+        self._writer.close()
+
+    def _look(self, image: "ImageLayer") -> Snapshot:
+        c = self.controller
+        shape = to_image(image).shape
+        drawing = Drawing(
+            shape, classes=dict(c.classes), colours=dict(c.colours), all_boxed=c.boxes.all_boxed
+        )
+        if c.hints is not None and isinstance(c.hints.data, np.ndarray):
+            drawing.hints = c.hints.data
+        mask = find(c.layers, image, "mask")
+        if mask is not None and c.run is None:  # while it grows it changes every few seconds
+            drawing.mask = mask.data
+        with suppress(InputError):  # a layer of the user's own, which Segment refuses in words
+            drawing.clicks = to_clicks(c.clicks, c.classes)
+            if c.boxes.layer is not None:
+                drawing.boxes = to_boxes(c.boxes.layer, image, c.classes)[0]
+        about = {**about_image(image), "process": os.getpid()}
+        return Snapshot(identity(image), about, drawing, c.model if c.run is None else None)
+
+    def _failed(self, words: str) -> None:
+        self.error = words
