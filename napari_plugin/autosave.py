@@ -90,6 +90,10 @@ class Autosave:
         self._seen = seen
         self._writer.write(self._look(c.image))
 
+    def busy(self) -> bool:
+        """Whether something is on its way to the disk."""
+        return self._writer.busy()
+
     def found(self) -> Path | None:
         """The newest earlier session of the image at work, looked for once an image; None = there is none."""
         image = self.controller.image

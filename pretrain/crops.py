@@ -115,8 +115,8 @@ class CropSampler:
         """Draw those crops of a batch whose numbers are in `places`.
 
         Returns:
-            images float32 (len(places), C, *crop), normalised; with `located` (len(places), C + d, *crop), see
-            `coordinates`. And numbers int64 (len(places),) of the subjects that they are of.
+            images float32 (len(places), C, *crop), normalised; (len(places), C + d, *crop) with `located`,
+            see `coordinates`. And numbers int64 (len(places),) of the subjects that they are of.
         """
         here = self.pool.at(index)
         drawn = [self._draw_one(np.random.default_rng((self.seed, index, place)), here) for place in places]

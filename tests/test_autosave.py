@@ -25,9 +25,9 @@ def settle(autosave):
     """As the widget's timer does it, until all is written."""
     for _ in range(500):
         autosave.pulse()
-        if not autosave._writer.busy():
+        if not autosave.busy():
             autosave.pulse()
-            if not autosave._writer.busy():
+            if not autosave.busy():
                 return
         time.sleep(0.01)
     raise AssertionError("the writer does not come to an end")
