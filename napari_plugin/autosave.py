@@ -79,13 +79,14 @@ class Autosave:
         self.error = ""
         self._seen: tuple[Any, ...] = ()
         self._earlier: dict[str, Path | None] = {}
+        self._closed = False
         self._writer = Writer(place, self._failed)
 
     def pulse(self) -> None:
         """Hand over what has changed since; to be called often, takes a millisecond."""
         c = self.controller
         seen = (c.revision, c.image, c.hints, c.clicks, c.boxes.layer, c.model, c.run)
-        if self._writer.busy() or seen == self._seen or c.image is None or c.image not in c.layers:
+        if self._closed or self.busy() or seen == self._seen or c.image is None or c.image not in c.layers:
             return
         self._seen = seen
         self._writer.write(self._look(c.image))
@@ -122,8 +123,9 @@ class Autosave:
     def close(self) -> None:
         """Write what has not been written yet and end the thread."""
         c = self.controller
-        if c.image is not None and c.image in c.layers:
+        if not self._closed and c.image is not None and c.image in c.layers:
             self._writer.write(self._look(c.image))
+        self._closed = True
         self._writer.close()
 
     def _look(self, image: "ImageLayer") -> Snapshot:

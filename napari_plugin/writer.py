@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,9 +41,8 @@ class Writer:
 
     def __init__(self, place: Path, failed: Callable[[str], None]) -> None:
         self.place, self._failed = place, failed
-        self._jobs: SimpleQueue[Snapshot | None] = SimpleQueue()
+        self._jobs: Queue[Snapshot | None] = Queue()
         self._thread: threading.Thread | None = None
-        self._waiting = 0
         self._journals: dict[str, Journal] = {}
         self._written: dict[str, Drawing] = {}
         self._models: dict[str, Model] = {}
@@ -51,7 +50,7 @@ class Writer:
 
     def busy(self) -> bool:
         """Whether it is still writing what it was given before."""
-        return self._waiting > 0
+        return self._jobs.unfinished_tasks > 0
 
     def goes_on(self, key: str, folder: Path) -> None:
         """What comes next of this image follows on an earlier session."""
@@ -59,7 +58,6 @@ class Writer:
 
     def write(self, snapshot: Snapshot) -> None:
         """Take note; the thread does the rest."""
-        self._waiting += 1
         self._jobs.put(snapshot)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="wsseg autosave", daemon=True)
@@ -71,6 +69,7 @@ class Writer:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
+            self._jobs.task_done()  # the None that ended it
         for journal in self._journals.values():
             journal.close()
         self._journals.clear()
@@ -83,7 +82,7 @@ class Writer:
             except InputError as error:
                 self._failed(str(error))
             finally:
-                self._waiting -= 1
+                self._jobs.task_done()
 
     def _append(self, snapshot: Snapshot) -> None:
         key, now = snapshot.key, snapshot.drawing

@@ -186,11 +186,11 @@ def test_a_full_disk_is_told_and_what_it_missed_is_written_later(tmp_path, worki
     _, controller, autosave = working(2)
     settle(autosave)
 
-    def full(*arguments):
+    def full(file, data):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("wsseg.journal.os.fsync", full)
+        patch.setattr("wsseg.journal._put", full)
         controller.hints.paint((9, 9), 1)
         settle(autosave)
     assert "No space left" in autosave.error

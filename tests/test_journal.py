@@ -143,15 +143,21 @@ def test_damage_is_told(tmp_path):
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    """A line that went in half is taken out again, and what comes next is whole."""
     journal = start(tmp_path, 2)
+    journal.append("note", {"number": 1})
 
-    def full(*arguments):
+    def full(file, data):
+        file.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(InputError, match="No space left"):
-        journal.append("note")
+    with monkeypatch.context() as patch:
+        patch.setattr("wsseg.journal._put", full)
+        with pytest.raises(InputError, match="No space left"):
+            journal.append("hints", {"start": [0, 0]}, np.ones((3, 3), np.uint8))
+    journal.append("note", {"number": 2})
     journal.close()
+    assert [entry.values["number"] for entry in read(tmp_path / "session")] == [1, 2]
 
 
 def test_differences_build_up_the_drawing(dims):

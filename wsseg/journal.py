@@ -13,9 +13,10 @@ import os
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from wsseg.tables import read_json
 
 ABOUT, LINES, MAPS = "session.json", "journal.jsonl", "maps.bin"
 FORMAT = 1
+FORCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,32 +70,46 @@ class Journal:
         with write_beside(folder) as fresh:
             fresh.mkdir()
             (fresh / ABOUT).write_text(json.dumps(content, indent=2), encoding="utf-8")
-            with open(fresh / LINES, "ab") as lines, open(fresh / MAPS, "ab") as maps:
+            with open(fresh / LINES, "wb") as lines, open(fresh / MAPS, "wb") as maps:
                 for entry in earlier:
                     _write(entry, lines, maps)
-        self._lines, self._maps = open(folder / LINES, "ab"), open(folder / MAPS, "ab")
+        self._lines = open(folder / LINES, "ab", buffering=0)
+        self._maps = open(folder / MAPS, "ab", buffering=0)
+        self._forced = time.monotonic()
 
     def append(
         self, kind: str, values: Mapping[str, Any] | None = None, block: np.ndarray | None = None
     ) -> None:
-        """Write one change; when this returns, it is on disk.
+        """Write one change; when this returns, no end of this program can lose it.
+
+        Every few seconds all is forced onto the disk itself, so that a power cut costs no more.
 
         Raises:
-            InputError: The disk refuses.
+            InputError: The disk refuses; the files are as they were.
         """
+        ends = [(file, file.seek(0, os.SEEK_END)) for file in (self._maps, self._lines)]
         try:
             _write(Entry(time.time(), kind, values or {}, block), self._lines, self._maps)
-            os.fsync(self._maps.fileno())
-            os.fsync(self._lines.fileno())
+            if time.monotonic() - self._forced > FORCE_SECONDS:
+                self._force()
         except OSError as error:
+            for file, end in ends:
+                os.ftruncate(file.fileno(), end)  # half a line would spoil the next
             raise InputError(
                 f"{self.folder}: the session can't be saved ({error.strerror or error}); free some space."
             ) from error
 
     def close(self) -> None:
         """No more changes will come."""
+        with suppress(OSError):  # told before
+            self._force()
         self._lines.close()
         self._maps.close()
+
+    def _force(self) -> None:
+        os.fsync(self._maps.fileno())
+        os.fsync(self._lines.fileno())
+        self._forced = time.monotonic()
 
 
 def read_journal(folder: Path) -> tuple[dict[str, Any], Iterator[Entry]]:
@@ -123,7 +139,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
         raise InputError(f"{folder}: the session can't be read ({error.strerror or error}).") from error
 
 
-def _write(entry: Entry, lines: BinaryIO, maps: BinaryIO) -> None:
+def _write(entry: Entry, lines: IO[bytes], maps: IO[bytes]) -> None:
     values: dict[str, Any] = {"time": round(entry.time, 3), "kind": entry.kind, **entry.values}
     if entry.block is not None:
         packed = zlib.compress(np.ascontiguousarray(entry.block).tobytes(), 1)
@@ -136,13 +152,18 @@ def _write(entry: Entry, lines: BinaryIO, maps: BinaryIO) -> None:
             "shape": shape,
             "type": kind,
         }
-        maps.write(packed)
-        maps.flush()
-    lines.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
-    lines.flush()
+        _put(maps, packed)
+    _put(lines, json.dumps(values, ensure_ascii=False).encode() + b"\n")
 
 
-def _read(line: bytes, maps: BinaryIO, where: str) -> Entry:
+def _put(file: IO[bytes], data: bytes) -> None:
+    """Write all; a file without a buffer may take less at once."""
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[file.write(rest) :]
+
+
+def _read(line: bytes, maps: IO[bytes], where: str) -> Entry:
     damaged = f"{where}: is damaged; the changes before it can be read when it and what follows are cut off."
     try:
         values = json.loads(line)
