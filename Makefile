@@ -27,8 +27,10 @@ check: environment ## format, lint, types, import rules, file lengths
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/check_lengths
 
+# Two processes of one thread each; windows stay in one of them, since they share a screen.
+test: export OMP_NUM_THREADS := 1
 test: setup ## all tests, the ones with windows too (ARGS="-k name" for some)
-	$(SCREEN) $(BIN)/python -m pytest --durations=10 $(ARGS)
+	$(SCREEN) $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 $(ARGS)
 
 test-gui: setup ## only the tests that open a window
 	$(SCREEN) $(BIN)/python -m pytest -m gui $(ARGS)

@@ -28,6 +28,13 @@ def ball_image():
     return make
 
 
+def pytest_collection_modifyitems(items):
+    """Tests with windows run one after the other: they share a screen, and the keyboard's focus on it."""
+    for item in items:
+        if item.get_closest_marker("gui"):
+            item.add_marker(pytest.mark.xdist_group("gui"))
+
+
 @pytest.fixture(autouse=True)
 def _sessions(tmp_path_factory, monkeypatch):
     """What windows of tests save is nobody's work."""
