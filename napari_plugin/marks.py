@@ -42,6 +42,7 @@ class Marks:
         table: The classes.
         selected: The class that the brush paints, 255 for background.
         message: The last thing worth telling.
+        touched: When strokes, slices, clicks or boxes last changed or may have, by `time.monotonic`.
     """
 
     def __init__(self, layers: "LayerList") -> None:
@@ -53,6 +54,7 @@ class Marks:
         self.boxes = BoxTool(self.table, self._mark_changed)
         self.selected = 1
         self.message = ""
+        self.touched = 0.0
         self._changed: float | None = None  # when the hints last changed, None if they did not
 
     # layers
@@ -73,13 +75,13 @@ class Marks:
             if belongs(other, layer, "hints"):
                 self.choose_hints(other)
             elif belongs(other, layer, "clicks"):
-                self.clicks = other
+                self.choose_clicks(other)
             elif belongs(other, layer, "boxes"):
                 self.choose_boxes(other)
 
     def choose_hints(self, layer: "Labels | None") -> None:
         """Take hints from this Labels layer, and classes where it knows them."""
-        self.hints = layer
+        self.hints, self.touched = layer, time.monotonic()
         if layer is None:
             return
         self._know_classes_of(layer)
@@ -100,9 +102,17 @@ class Marks:
 
     def new_clicks(self) -> "Points":
         """Add an empty layer for clicks."""
-        self.clicks = make_clicks(self.need_image(), self.colours, self._click_class())
-        self.layers.append(self.clicks)
-        return self.clicks
+        layer = make_clicks(self.need_image(), self.colours, self._click_class())
+        self.layers.append(layer)
+        self.choose_clicks(layer)
+        return layer
+
+    def choose_clicks(self, layer: "Points | None") -> None:
+        """Take clicks from this Points layer."""
+        self.clicks, self.touched = layer, time.monotonic()
+        if layer is not None:
+            layer.events.data.connect(self._mark_changed)
+            layer.events.features.connect(self._mark_changed)
 
     def choose_boxes(self, layer: "Shapes | None") -> None:
         """Take boxes from this Shapes layer, and classes where it knows them."""
@@ -196,6 +206,10 @@ class Marks:
             InputError: Something marked makes no sense.
         """
         self._changed = None
+        return self.peek_hints()
+
+    def peek_hints(self) -> Hints:
+        """The same for somebody who looks on: who reads them next still finds them changed."""
         image, boxes = self.need_image(), self.boxes
         drawn = boxes.read(image)
         return to_hints(image, self.hints, self.clicks, self.classes, drawn, all_boxed=boxes.all_boxed)
@@ -225,7 +239,7 @@ class Marks:
             self.selected = int(self.hints.selected_label)
 
     def _mark_changed(self) -> None:
-        self._changed = time.monotonic()
+        self._changed = self.touched = time.monotonic()
 
     def _paint_classes(self) -> None:
         """Write classes and colours into the layers that show them."""
