@@ -6,7 +6,7 @@ axis, so that thick slices are smoothed less than thin ones.
 
 We differ in how they are kept: an image smoothed by σ says nothing new between every σ-th voxel, so a scale
 is computed and kept on a grid that is σ voxels wide, and looked up by linear interpolation. All scales of a
-volume then need little more memory than the finest one, not five times as much, and masks are as good.
+volume then need little more memory than the finest one, not five times as much (docs/sparse.md).
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -22,7 +22,7 @@ from wsseg.steps import Step
 
 SCALES = 5  # σ = 1, 2, 4, 8, 16 of the finest voxel axis
 BLOCK = 2**20  # voxels computed at once
-KEPT = np.float16  # half the memory of float32, and masks that are as good (docs/sparse.md)
+KEPT = np.float16  # half the memory of float32
 
 Region = tuple[slice, ...]
 

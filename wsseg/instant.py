@@ -3,7 +3,7 @@
 A network takes minutes; a person who draws wants to see within a third of a second what a stroke has done. So
 what is costly, the features, is computed once an image (`wsseg.features`), and only a head is fitted to the
 painted voxels: extremely randomised trees (Geurts et al. 2006, "Extremely randomized trees"), which need a
-fifth of the time of a random forest and are at least as good here; docs/sparse.md has the rivals.
+fraction of the time of a random forest and are about as good here; docs/sparse.md has the rivals.
 
 All classes weigh the same, however much is painted of each: how much a person paints says nothing about how
 large a class is. Where two classes of the same size overlapped and 40 times as much was painted of one, it
