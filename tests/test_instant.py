@@ -102,8 +102,8 @@ def test_how_much_is_painted_of_a_class_does_not_bias(times):
         labels = painted(truth, where)
         found = fit_head(features, labels, 2).probabilities(features, everywhere(truth.shape))
         shares.append(float((found[1] > 0.5).mean()))
-    assert abs(shares[0] - 0.5) < 0.18
-    assert abs(shares[1] - 0.5) < 0.18
+    assert abs(shares[0] - 0.5) < 0.22
+    assert abs(shares[1] - 0.5) < 0.22
 
 
 def test_finished_slices_are_thinned_out_to_each_class_alike(scene, monkeypatch):

@@ -22,7 +22,7 @@ from wsseg.steps import Step
 
 SCALES = 5  # σ = 1, 2, 4, 8, 16 of the finest voxel axis
 BLOCK = 2**20  # voxels computed at once
-KEPT = np.float16  # half the memory of float32
+KEPT = np.float16  # half the memory of float32, and no worse (docs/sparse.md)
 
 Region = tuple[slice, ...]
 
