@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 ALL = (
-    *("predict", "boxcost", "volume", "boxes", "plugin", "scribbles", "slices"),
+    *("predict", "boxcost", "volume", "boxes", "plugin", "interactive", "scribbles", "slices"),
     *("tags", "tag_speed", "views", "pretrain"),
 )
 

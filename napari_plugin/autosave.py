@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_plugin.boxlayer import to_boxes
-from napari_plugin.layers import file_of, identity, to_clicks, to_image
+from napari_plugin.layers import KEY, file_of, identity, to_clicks, to_image
 from napari_plugin.results import find
 from napari_plugin.writer import Snapshot, Writer
 from wsseg.drawing import Drawing
@@ -85,7 +85,8 @@ class Autosave:
     def pulse(self) -> None:
         """Hand over what has changed since; to be called often, takes a millisecond."""
         c = self.controller
-        seen = (c.revision, c.image, c.hints, c.clicks, c.boxes.layer, c.model, c.run)
+        named = (tuple(c.classes.items()), tuple(c.colours.items()), c.boxes.all_boxed)
+        seen = (c.touched, named, c.image, c.hints, c.clicks, c.boxes.layer, c.model, c.run)
         if self._closed or self.busy() or seen == self._seen or c.image is None or c.image not in c.layers:
             return
         self._seen = seen
@@ -137,7 +138,8 @@ class Autosave:
         if c.hints is not None and isinstance(c.hints.data, np.ndarray):
             drawing.hints = c.hints.data
         mask = find(c.layers, image, "mask")
-        if mask is not None and c.run is None:  # while it grows it changes every few seconds
+        answer = mask is not None and mask.metadata[KEY].get("maker") == "instant"  # comes back by itself
+        if mask is not None and not answer and c.run is None:  # while it grows it changes all the time
             drawing.mask = mask.data
         with suppress(InputError):  # a layer of the user's own, which Segment refuses in words
             drawing.clicks = to_clicks(c.clicks, c.classes)

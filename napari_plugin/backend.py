@@ -52,6 +52,7 @@ def _load() -> None:
         for name in (
             "wsseg.fit",
             "wsseg.predict",
+            "wsseg.instant",
             "torch.optim",
             "torch._dynamo",
         ):  # AdamW wants the last one

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_plugin.boxwork import find_objects
 from napari_plugin.events import Event, Note, Objects, Preview, Work
+from napari_plugin.instanttool import InstantTool
 from napari_plugin.layers import (
     file_of,
     on_screen,
@@ -49,6 +50,7 @@ class Controller(Marks):
         run: What runs now, or None.
         losses: The training loss after each step of the newest training.
         generation: Grows with each run; what an older one still sends is dropped.
+        instant: Answers while one draws.
     """
 
     def __init__(self, layers: "LayerList") -> None:
@@ -57,6 +59,7 @@ class Controller(Marks):
         self.run: Run | None = None
         self.losses: list[float] = []
         self.generation = 0
+        self.instant = InstantTool(self, self._mask_of)
 
     def remove_class(self, class_id: int) -> None:
         """Take a class out of the table.
@@ -219,9 +222,7 @@ class Controller(Marks):
         if self.run is None or generation != self.generation:
             return
         if isinstance(event, Preview):
-            mask = self._result("mask")
-            mask.data[event.region] = event.mask
-            mask.refresh(extent=False)
+            self.instant.show_network(self.run.image, event)
             self.model = event.model
         elif isinstance(event, Objects):
             show_objects(self._result("objects"), event.segments, self.boxes.segments)
@@ -240,6 +241,7 @@ class Controller(Marks):
         if self.run is None or generation != self.generation or model is None:
             return
         self.model = model
+        self.instant.settle(self.run.image)
         if self.run.image is None:
             self._know(model)
             self.message = "Opened the model: Apply predicts this image, Segment trains on."
@@ -268,9 +270,15 @@ class Controller(Marks):
         """The layer of the running work's image that shows its mask or objects."""
         assert self.run is not None
         assert self.run.image is not None
+        return self._layer_of(self.run.image, role)
+
+    def _mask_of(self, image: "ImageLayer") -> "Labels":
+        return self._layer_of(image, "mask")
+
+    def _layer_of(self, image: "ImageLayer", role: str) -> "Labels":
         at_work = (self.boxes.layer, self.hints)
         active = self.layers.selection.active
         keep: Layer | None = (
             active if active in at_work else next((x for x in at_work if x is not None), None)
         )
-        return find_or_make(self.layers, self.run.image, role, self.colours, keep)
+        return find_or_make(self.layers, image, role, self.colours, keep)

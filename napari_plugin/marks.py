@@ -45,7 +45,7 @@ class Marks:
         table: The classes.
         selected: The class that the brush paints, 255 for background.
         message: The last thing worth telling.
-        revision: Grows with each change to what is marked.
+        touched: When strokes, slices, clicks or boxes last changed or may have, by `time.monotonic`.
     """
 
     def __init__(self, layers: "LayerList") -> None:
@@ -57,7 +57,7 @@ class Marks:
         self.boxes = BoxTool(self.table, self._mark_changed)
         self.selected = 1
         self.message = ""
-        self.revision = 0
+        self.touched = 0.0
         self._changed: float | None = None  # when the hints last changed, None if they did not
 
     # layers
@@ -84,7 +84,7 @@ class Marks:
 
     def choose_hints(self, layer: "Labels | None") -> None:
         """Take hints from this Labels layer, and classes where it knows them."""
-        self.hints = layer
+        self.hints, self.touched = layer, time.monotonic()
         if layer is None:
             return
         self._know_classes_of(layer)
@@ -112,7 +112,7 @@ class Marks:
 
     def choose_clicks(self, layer: "Points | None") -> None:
         """Take clicks from this Points layer."""
-        self.clicks = layer
+        self.clicks, self.touched = layer, time.monotonic()
         if layer is not None:
             layer.events.data.connect(self._mark_changed)
             layer.events.features.connect(self._mark_changed)
@@ -232,6 +232,10 @@ class Marks:
             InputError: Something marked makes no sense.
         """
         self._changed = None
+        return self.peek_hints()
+
+    def peek_hints(self) -> Hints:
+        """The same for somebody who looks on: who reads them next still finds them changed."""
         image, boxes = self.need_image(), self.boxes
         drawn = boxes.read(image)
         return to_hints(image, self.hints, self.clicks, self.classes, drawn, all_boxed=boxes.all_boxed)
@@ -261,12 +265,10 @@ class Marks:
             self.selected = int(self.hints.selected_label)
 
     def _mark_changed(self) -> None:
-        self._changed = time.monotonic()
-        self.revision += 1
+        self._changed = self.touched = time.monotonic()
 
     def _paint_classes(self) -> None:
         """Write classes and colours into the layers that show them."""
-        self.revision += 1
         if (mask := find(self.layers, self.image, "mask")) is not None:
             mask.colormap = colormap(self.colours)
         self.boxes.tidy()

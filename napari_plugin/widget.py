@@ -26,6 +26,7 @@ from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
 from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, form, group, key_map, row
+from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
 from napari_plugin.restorerow import RestoreRow
 from napari_plugin.worker import sentence, start
@@ -126,6 +127,8 @@ class SegmentWidget(QScrollArea):
         self.boxes_row.setLayout(line)
         column.addWidget(self.boxes_row)
         column.addWidget(group("Classes", self.classes))
+        self.instant = InstantPanel(self.controller.instant, self._view)
+        column.addWidget(self.instant)
         column.addLayout(row(self.go, self.stop_button, stretch=0))
         column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
         for widget in (self.bar, self.curve, self.status, self.message):
@@ -150,7 +153,7 @@ class SegmentWidget(QScrollArea):
             layer.events.name.connect(self._list_layers)
         self.images.activated.connect(lambda: self.choose_image(self.images.currentData()))
         self.hints.activated.connect(lambda: self.try_to(c.choose_hints, self.hints.currentData()))
-        self.clicks.activated.connect(lambda: c.choose_clicks(self.clicks.currentData()))
+        self.clicks.activated.connect(lambda: self.try_to(c.choose_clicks, self.clicks.currentData()))
         self.boxes.activated.connect(lambda: self.try_to(c.choose_boxes, self.boxes.currentData()))
         self.slices.valueChanged.connect(c.boxes.set_depth)
         self.all_boxed.toggled.connect(lambda on: self.try_to(c.say_all_boxed, on))
@@ -178,8 +181,8 @@ class SegmentWidget(QScrollArea):
         self.pulse.timeout.connect(self._follow_boxes)
         self.pulse.timeout.connect(self.autosave.pulse)
         self.pulse.start(250)
-        cast(QApplication, QApplication.instance()).aboutToQuit.connect(self.stop)
-        cast(QApplication, QApplication.instance()).aboutToQuit.connect(self.autosave.close)
+        for end in (self.stop, self.instant.stop, self.autosave.close):
+            cast(QApplication, QApplication.instance()).aboutToQuit.connect(end)
 
     # what the user does
 

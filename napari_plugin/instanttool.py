@@ -1,0 +1,206 @@
+"""Answers while one draws: what is due, what came of it, and which mask is on show. Knows no Qt.
+
+Each answer is asked for under a number, the generation; a stroke asks anew, and what an older answer still
+sends is dropped.
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_plugin.instantwork import Answer, look, respond
+from napari_plugin.layers import on_screen, to_image
+from napari_plugin.twomasks import Choice, TwoMasks
+from wsseg.errors import InputError
+from wsseg.features import memory_needed
+from wsseg.hints import Hints
+
+if TYPE_CHECKING:
+    from napari.layers import Image as ImageLayer
+    from napari.layers import Labels
+
+    from napari_plugin.events import Preview
+    from napari_plugin.marks import Marks
+    from wsseg.features import Features
+    from wsseg.instant import Focus
+
+PAUSE = 0.15  # seconds after the last change until an answer begins
+LIMIT = 512 * 2**20  # bytes of features up to which it is on by itself
+
+
+class InstantTool:
+    """What the controller knows of answers while one draws.
+
+    Args:
+        marks: What is marked.
+        mask_of: Gives the layer that shows the mask of an image, and makes it where there is none.
+
+    Attributes:
+        on: Whether the user wants answers on this image.
+        masks: The instant one and the network's.
+        generation: Of the newest answer asked for.
+        share: How much of the features is computed, 0 to 1.
+        problem: Why there are no answers, or "".
+    """
+
+    def __init__(self, marks: "Marks", mask_of: "Callable[[ImageLayer], Labels]") -> None:
+        self._marks, self._mask_of = marks, mask_of
+        self.on = False
+        self.masks = TwoMasks()
+        self.generation = 0
+        self.share = 0.0
+        self.problem = ""
+        self._image: ImageLayer | None = None
+        self._needed = 0  # bytes
+        self._features: Features | None = None
+        self._looking = False
+        self._given: Hints | None = None  # what the newest answer was asked for
+        self._read = 0.0  # when the marks were last looked at
+        self._focus: Focus | None = None
+        self._screen: tuple[slice, ...] | None = None
+
+    # what is due
+
+    def follow(self) -> None:
+        """Notice that another image is at work; it is on by itself where its features are small."""
+        image = self._marks.image
+        if image is self._image:
+            return
+        self.drop()
+        self._image, self._features, self._looking, self.share = image, None, False, 0.0
+        self._given, self._screen, self._focus, self._read, self.problem = None, None, None, 0.0, ""
+        self._needed = 0 if image is None else memory_needed(to_image(image))
+        self.on = image is not None and self._needed <= LIMIT
+
+    def turn(self, on: bool) -> None:
+        """The user wants answers, or none."""
+        self.on, self.problem = on, ""
+        self._given, self._read = None, 0.0
+        if not on:
+            self.drop()
+
+    def due(self) -> Generator[Any, None, Any] | None:
+        """Work for a worker, or None: features once an image, then an answer to what is new."""
+        marks = self._marks
+        if not self.on or self._image is None or (marks.hints is None and marks.clicks is None):
+            return None
+        if self._features is None:
+            return None if self._looking else self._look(self._image)
+        if marks.touched <= self._read or time.monotonic() - marks.touched < PAUSE:
+            return None
+        self._read = time.monotonic()
+        image = to_image(self._image)
+        try:
+            hints = marks.peek_hints()
+        except InputError as error:
+            self.problem = str(error)
+            return None
+        if self._given is None and not hints.name_voxels():
+            return None
+        if self._given is not None and hints.same(self._given):
+            return None
+        from wsseg.instant import Focus
+
+        self._given, self.problem = hints, ""
+        self.generation += 1
+        self._focus = Focus(self._screen or tuple(slice(0, n) for n in image.shape))
+        return respond(self._features, hints, image.spacing, self._focus)
+
+    def look_at(self, point: Sequence[float], displayed: Sequence[int]) -> None:
+        """Tell what is on screen; arguments as `layers.on_screen`."""
+        if self._image is None or self._image not in self._marks.layers:
+            return
+        whole = tuple(slice(0, n) for n in to_image(self._image).shape)
+        self._screen = on_screen(self._image, point, displayed) if len(displayed) == 2 else whole
+        if self._focus is not None:
+            self._focus.region = self._screen
+
+    # what came of it
+
+    def take(self, event: Any, generation: int) -> None:
+        """Take what a worker sent, on the main thread; what an older answer sends is dropped."""
+        if generation != self.generation or self._image is None:
+            return
+        if not isinstance(event, Answer):
+            self.share = event.index / event.total if event.stage == "features" else 0.0
+            return
+        seen = self._screen is None or all(
+            a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)
+        )
+        self.masks.put("instant", self._image, self._layer, event.region, event.mask, seen=seen)
+
+    def keep(self, result: "Features | None", generation: int) -> None:
+        """Keep the features that a worker returned; an answer returns nothing."""
+        if generation == self.generation and result is not None:
+            self._features = result
+
+    def fail(self, sentence: str, generation: int) -> None:
+        """It did not work: no answers on this image until the user asks again."""
+        if generation == self.generation:
+            self.problem, self.on = sentence, False
+
+    def end(self, generation: int) -> None:
+        """The worker is done, however it ended."""
+        if generation == self.generation:
+            self._looking = False
+
+    def drop(self) -> None:
+        """Take no more from what is under way."""
+        self.generation += 1
+        self._looking = False
+
+    # which mask is on show
+
+    def choose(self, choice: Choice) -> None:
+        """Show this mask from now on."""
+        self.masks.choice = choice
+        if self._marks.image is not None:
+            self.masks.show(self._marks.image, self._layer)
+
+    def show_network(self, image: "ImageLayer", event: "Preview") -> None:
+        """The network has predicted a piece; where strokes mark every object, what they reach."""
+        self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask)
+        if event.model.config.objects == "marked":
+            self.settle(image)
+
+    def settle(self, image: "ImageLayer | None") -> None:
+        """The network is done with this image: its mask is more than a preview."""
+        self.masks.settle(image)
+        if image is not None:
+            self.masks.show(image, lambda: self._mask_of(image))
+
+    def working(self) -> bool:
+        """Whether there is an image to answer on."""
+        return self._image is not None
+
+    def two(self) -> bool:
+        """Whether there are two masks to choose from."""
+        return all(self.masks.has(maker, self._image) for maker in ("instant", "network"))
+
+    def words(self) -> str:
+        """What is offered, and what it costs."""
+        needed = self._needed / 2**20
+        cost = f"{needed:.0f} MB" if needed < 1000 else f"{needed / 1024:.1f} GB"
+        return f"Answer while drawing ({cost})" if needed >= 1 else "Answer while drawing"
+
+    def told(self) -> str:
+        """What is going on, in a line."""
+        if self.problem:
+            return self.problem
+        if self._looking:
+            return f"Getting ready to answer: {100 * self.share:.0f} %"
+        shown = self.masks.on() if self.masks.has("instant", self._image) else None
+        if shown == "instant":
+            return "On show: the answer to what is drawn."
+        if shown == "network":
+            return "On show: the network’s mask; strokes since then are in the other one."
+        return ""
+
+    def _look(self, image: "ImageLayer") -> Generator[Any, None, Any]:
+        self.generation += 1
+        self._looking, self.share = True, 0.0
+        return look(to_image(image), image.name)
+
+    def _layer(self) -> "Labels":
+        assert self._image is not None
+        return self._mask_of(self._image)

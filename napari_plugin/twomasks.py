@@ -1,0 +1,99 @@
+"""The mask on show, and which of two it is: the one answered while drawing, or the network's. Knows no Qt."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_plugin.layers import KEY
+
+if TYPE_CHECKING:
+    from napari.layers import Image as ImageLayer
+    from napari.layers import Labels
+
+Maker = Literal["instant", "network"]
+Choice = Literal["auto", "instant", "network"]
+
+
+class TwoMasks:
+    """Both masks of one image; the layer shows one of them.
+
+    What *auto* shows: the network's as soon as it is done with its training, or says at once what strokes
+    reach; its rough previews only while there is no other. A score on the voxels that are corrected can't
+    decide it: people correct what they see, so that the mask on show looks the worse one, whichever it is.
+
+    Attributes:
+        choice: Which one the user wants to see.
+        settled: Whether the network's is more than a preview.
+    """
+
+    def __init__(self) -> None:
+        self.choice: Choice = "auto"
+        self.settled = False
+        self._image: ImageLayer | None = None
+        self._layer: Labels | None = None
+        self._masks: dict[Maker, np.ndarray] = {}
+        self._shown: Maker | None = None
+
+    def on(self) -> Maker | None:
+        """Which mask is on show; None where there is none."""
+        wanted: Maker
+        if self.choice == "auto":
+            wanted = "network" if self.settled else "instant"
+        else:
+            wanted = self.choice
+        return wanted if wanted in self._masks else next(iter(self._masks), None)
+
+    def has(self, maker: Maker, image: "ImageLayer | None") -> bool:
+        """Whether there is such a mask of this image."""
+        return image is self._image and maker in self._masks
+
+    def put(
+        self,
+        maker: Maker,
+        image: "ImageLayer",
+        layer: "Callable[[], Labels]",
+        region: tuple[slice, ...],
+        mask: np.ndarray,
+        *,
+        seen: bool = True,
+    ) -> None:
+        """Write a piece of a mask.
+
+        Args:
+            maker: Whose.
+            image: Of which image; masks of another one are forgotten, their layer stays.
+            layer: Gives the layer that shows the mask, new and empty where there was none.
+            region: Where.
+            mask: uint8 class ids.
+            seen: Whether it may be on screen, so that it has to be drawn anew.
+        """
+        self.show(image, layer, maker)
+        self._masks[maker][region] = mask
+        if seen and self._shown == maker and self._layer is not None:
+            self._layer.refresh(extent=False)
+
+    def show(self, image: "ImageLayer", layer: "Callable[[], Labels]", maker: "Maker | None" = None) -> None:
+        """Bring the mask on show up to date with what is wanted; `maker` gets an empty one if it has none."""
+        if image is not self._image:
+            self._image, self._masks, self._shown, self.settled = image, {}, None, False
+        if maker is None and not self._masks:
+            return
+        found = layer()
+        if found is not self._layer:  # the first, or the user has deleted the last one
+            self._layer, self._shown = found, None
+        own = found.metadata.get(KEY, {})
+        if not self._masks and own.get("maker") != "instant" and np.any(found.data):
+            self._masks["network"], self.settled = found.data, True  # of an earlier visit
+        if maker is not None and maker not in self._masks:
+            self._masks[maker] = np.zeros(found.data.shape, np.uint8) if self._masks else found.data
+        if (now := self.on()) is not None and now != self._shown:
+            self._shown = now
+            found.metadata = {**found.metadata, KEY: {**own, "maker": now}}
+            if found.data is not self._masks[now]:
+                found.data = self._masks[now]
+                found.editable = False  # new data make it editable
+
+    def settle(self, image: "ImageLayer | None") -> None:
+        """The network has said its word on this image."""
+        self.settled = self.settled or self.has("network", image)

@@ -1,0 +1,155 @@
+"""An answer while one draws: trees on features that are there already, grown anew after every stroke.
+
+A network takes minutes; a person who draws wants to see within a third of a second what a stroke has done. So
+what is costly, the features, is computed once an image (`wsseg.features`), and only a head is fitted to the
+painted voxels: extremely randomised trees (Geurts et al. 2006, "Extremely randomized trees"), which need a
+fraction of the time of a random forest and are about as good here; docs/sparse.md has the rivals.
+
+All classes weigh the same, however much is painted of each: how much a person paints says nothing about how
+large a class is. Where two classes of the same size overlapped and 40 times as much was painted of one, it
+got 68 % of the image, without weights 96 %. Deterministic: the same features, labels and seed give the same
+answer, whatever was painted and taken back in between.
+"""
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
+
+from wsseg.features import Features, Region
+from wsseg.weak import WeakLabels
+
+TREES = 12  # 20 take longer and are no better
+DEPTH = 12
+MOST = 5000  # voxels of a class that are learnt from; finished slices hold far more, and many alike
+FEW = 500  # and where another class has few, no more than this
+TIMES = 5  # or than so many times as many: weights alone leave a bias where paint is very unequal
+PIECE = 2**17  # voxels answered at once: half of 512², eight slices of 128²
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """What was learnt from the painted voxels of one image.
+
+    Attributes:
+        trees: Fitted to rows of features; its classes are network outputs.
+        classes: K, background among them.
+    """
+
+    trees: ExtraTreesClassifier
+    classes: int
+
+    def probabilities(self, features: Features, where: Region) -> np.ndarray:
+        """How likely each class is at every voxel of a part of the image.
+
+        Args:
+            features: Of the image that the head was fitted to.
+            where: Start and stop along each axis.
+
+        Returns:
+            float32 (K, *part); 0 for a class that nobody has painted.
+        """
+        values = features.region(where)  # (F, *part)
+        rows = np.ascontiguousarray(values.reshape(len(values), -1).T)
+        threads = min(os.cpu_count() or 1, len(rows))
+        # not the trees' own n_jobs: that adds them up in the order in which threads end
+        with ThreadPoolExecutor(threads) as pool:
+            found = np.concatenate(list(pool.map(self.trees.predict_proba, np.array_split(rows, threads))))
+        out = np.zeros((self.classes, len(found)), np.float32)
+        out[self.trees.classes_] = found.T
+        return out.reshape(-1, *values.shape[1:])
+
+
+def fit_head(features: Features, labels: WeakLabels, classes: int, *, seed: int = 0) -> Head:
+    """Fit a head to what is painted, in some tens of milliseconds.
+
+    Args:
+        features: Of the image.
+        labels: What is known of it.
+        classes: K, background among them; at least one must be painted.
+        seed: Of the run.
+
+    Raises:
+        ValueError: Nothing is painted, or the labels are of another shape than the image.
+    """
+    if labels.target.shape != features.shape:
+        raise ValueError(f"labels {labels.target.shape} and image {features.shape} differ in shape")
+    places, target, weight = _painted(labels, classes, np.random.default_rng((seed, 0x1257)))
+    trees = ExtraTreesClassifier(TREES, max_depth=DEPTH, random_state=seed)
+    return Head(trees.fit(features.at(places), target, weight), classes)
+
+
+@dataclass
+class Focus:
+    """What is looked at; may be changed while answers are given.
+
+    Attributes:
+        region: Start and stop along each axis, one voxel along the axis that a slice is seen from.
+    """
+
+    region: Region
+
+
+def answer(
+    features: Features, head: Head, labels: WeakLabels, focus: Focus
+) -> Generator[tuple[Region, np.ndarray], None, None]:
+    """The classes of all voxels, piece by piece: what is looked at first, then what is nearest to it.
+
+    Painted voxels keep their class. It can be stopped between two pieces, and a change of `focus` changes
+    what comes next.
+
+    Args:
+        features: Of the image.
+        head: Fitted on them.
+        labels: What the head was fitted to.
+        focus: What is looked at.
+
+    Yields:
+        A place, and the classes there, uint8: network outputs, 0 = background.
+    """
+    left = list(_pieces(features.shape, focus.region))
+    while left:
+        nearest = min(range(len(left)), key=lambda index: _gap(left[index], focus.region))
+        where = left.pop(nearest)
+        found = head.probabilities(features, where).argmax(0).astype(np.uint8)
+        known = labels.weight[where] > 0
+        found[known] = labels.target[where][known]
+        yield where, found
+
+
+def _painted(
+    labels: WeakLabels, classes: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places (N, axes) to learn from, their classes (N) and weights (N), which add up to 1 for each class."""
+    where = np.flatnonzero(labels.weight)
+    target, weight = labels.target.ravel()[where], labels.weight.ravel()[where].astype(np.float64)
+    found = [of_class for k in range(classes) if len(of_class := np.flatnonzero(target == k))]
+    if not found:
+        raise ValueError("labels: nothing is painted")
+    most = min(MOST, max(FEW, TIMES * min(map(len, found))))
+    for index, of_class in enumerate(found):
+        if len(of_class) > most:
+            found[index] = of_class = np.sort(rng.choice(of_class, most, replace=False))
+        weight[of_class] /= weight[of_class].sum()
+    order = np.concatenate(found)
+    return np.stack(np.unravel_index(where[order], labels.target.shape), 1), target[order], weight[order]
+
+
+def _pieces(shape: Sequence[int], seen: Region) -> Iterator[Region]:
+    """Cut an image into pieces of at most about `PIECE` voxels: slabs of slices as they are looked at."""
+    size = list(shape)
+    for axis in sorted(range(len(shape)), key=lambda axis: seen[axis].stop - seen[axis].start):
+        size[axis] = max(1, min(size[axis], PIECE * size[axis] // int(np.prod(size))))
+    ranges = [[slice(i, min(i + s, n)) for i in range(0, n, s)] for s, n in zip(size, shape, strict=True)]
+    yield from product(*ranges)
+
+
+def _gap(piece: Region, seen: Region) -> tuple[int, float]:
+    """How far a piece lies from what is seen: between their faces, then between their centres."""
+    faces = max(max(p.start - s.stop + 1, s.start - p.stop + 1, 0) for p, s in zip(piece, seen, strict=True))
+    centres = sum((p.start + p.stop - s.start - s.stop) ** 2 for p, s in zip(piece, seen, strict=True))
+    return faces, centres
