@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from wsseg.commands import options
 from wsseg.errors import InputError
 
 
@@ -25,17 +24,16 @@ def open_model_folder(
         kind: "model" or "encoder".
         sources: What is read, which may not be replaced.
         left: Names of what a stopped run leaves.
-        resume, overwrite: As the user said.
+        resume, overwrite: As the user said; not both.
 
     Raises:
         InputError: `out` holds something that may not be replaced.
     """
-    options.exclude(resume=resume, overwrite=overwrite)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder.")
     if not out.is_dir() or not any(out.iterdir()):
         return True
-    finished = _is_finished(out, kind)
+    finished = is_finished(out, kind)
     # the folder is replaced as a whole, so nobody's own files may be in it
     ours = finished or {entry.name for entry in out.iterdir()} <= set(left)
     if not ours or any(out.resolve() == source.resolve() for source in sources):
@@ -51,7 +49,8 @@ def open_model_folder(
     )
 
 
-def _is_finished(folder: Path, kind: str) -> bool:
+def is_finished(folder: Path, kind: str) -> bool:
+    """Whether a folder holds a whole "model" or "encoder"."""
     try:
         return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind") == kind
     except (OSError, ValueError, AttributeError):
