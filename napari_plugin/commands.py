@@ -5,13 +5,27 @@ from typing import TYPE_CHECKING
 from napari.viewer import Viewer  # napari hands in the viewer by this annotation
 
 if TYPE_CHECKING:
+    from napari_plugin.learnpage import LearnPage
     from napari_plugin.widget import SegmentWidget
 
 
 def open_widget(viewer: Viewer) -> "SegmentWidget":
     """Open the widget, or bring it to the front."""
-    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
+    dock, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg", tabify=True)
+    dock.raise_()
     return widget
+
+
+def open_learn_page(viewer: Viewer) -> "LearnPage":
+    """Open the page “Learn from my scans”, or bring it to the front."""
+    dock, page = viewer.window.add_plugin_dock_widget("wsseg", "Learn from my scans", tabify=True)
+    dock.raise_()
+    return page
+
+
+def open_encoder(viewer: Viewer) -> None:
+    """Let the next Segment start from a pretrained encoder."""
+    open_widget(viewer).files.ask_open_encoder()
 
 
 def segment(viewer: Viewer) -> None:

@@ -110,6 +110,13 @@ class SavedEncoder:
         return found
 
 
+def taken_words(counts: Mapping[str, int]) -> str:
+    """What was taken of an encoder, as a model's config has it."""
+    decoder = f", and {counts['decoder']} of its decoder" if "decoder" in counts else ""
+    share = 100 * counts["loaded"] / counts["total"]
+    return f"loaded {share:.0f} %, {counts['loaded']}/{counts['total']} tensors{decoder}."
+
+
 def _times(spacing: Sequence[float]) -> str:
     return " × ".join(f"{s:g}" for s in spacing)
 

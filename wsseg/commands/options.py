@@ -69,9 +69,9 @@ def tell_warnings(encoder: "SavedEncoder", spacings: Sequence[Sequence[float]], 
 
 def taken_words(counts: Mapping[str, int]) -> str:
     """What was taken of an encoder, as a model's config has it."""
-    share = 100 * counts["loaded"] / counts["total"]
-    decoder = f", and {counts['decoder']} of its decoder" if "decoder" in counts else ""
-    return f"Encoder: loaded {share:.0f} %, {counts['loaded']}/{counts['total']} tensors{decoder}."
+    from wsseg.encoder import taken_words
+
+    return f"Encoder: {taken_words(counts)}"
 
 
 def sizes_of(text: str, dims: int, option: str) -> tuple[int, ...]:
