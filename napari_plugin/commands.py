@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer  # napari hands in the viewer by this annotation
 
+from napari_plugin.docks import LEARN, PANEL, open_dock
+
 if TYPE_CHECKING:
     from napari_plugin.learnpage import LearnPage
     from napari_plugin.widget import SegmentWidget
@@ -11,16 +13,12 @@ if TYPE_CHECKING:
 
 def open_widget(viewer: Viewer) -> "SegmentWidget":
     """Open the widget, or bring it to the front."""
-    dock, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg", tabify=True)
-    dock.raise_()
-    return widget
+    return open_dock(viewer, PANEL)
 
 
 def open_learn_page(viewer: Viewer) -> "LearnPage":
     """Open the page “Learn from my scans”, or bring it to the front."""
-    dock, page = viewer.window.add_plugin_dock_widget("wsseg", "Learn from my scans", tabify=True)
-    dock.raise_()
-    return page
+    return open_dock(viewer, LEARN)
 
 
 def open_encoder(viewer: Viewer) -> None:

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_plugin.curve import Curve
+from napari_plugin.docks import PANEL, open_dock
 from napari_plugin.forms import button, form, row
 from napari_plugin.learner import Learner
 from napari_plugin.learnwords import found, seen
@@ -217,9 +218,7 @@ class LearnPage(QScrollArea):
         return True
 
     def _main(self) -> Any:
-        from napari_plugin.commands import open_widget
-
-        return open_widget(cast(Any, self.viewer))
+        return open_dock(self.viewer, PANEL)
 
     def _begin(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         if self.learner.stage == "look":
