@@ -59,7 +59,7 @@ class Curve(QWidget):
         top = max(float(values.max()), self._chance or 0.0) or 1.0
         reach = area.width() * len(self._values) / self._total
         across = area.left() + np.linspace(0, reach, len(values))
-        height = area.height() - 4
+        height = area.height() - 2 - painter.fontMetrics().height()  # the words stand above
         up = area.bottom() - 2 - values / top * height
         words = f"{self.name} {values[-1]:.3g}" if values[-1] >= 1 else f"{self.name} {values[-1]:.3f}"
         painter.drawText(area, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop, words)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_plugin.child import WSSEG, Child
-from napari_plugin.pretexts import RECOMMENDED
+from napari_plugin.pretexts import METHODS, RECOMMENDED
 from napari_plugin.run import duration
 from napari_plugin.scanfiles import Scan, as_files
 from wsseg.errors import InputError
-from wsseg.modelfolder import is_finished, state_of
+from wsseg.modelfolder import command_of, is_finished, state_of
 from wsseg.steps import Step
 
 PATIENCE = 10.0  # seconds that a closing window waits for the step under way; its process ends in any case
@@ -97,6 +97,20 @@ class Learner:
         room, name = (Path.home(), "scans") if first is None else (first.parent, first.name.split(".")[0])
         places = (room / f"{name}-encoder{number}" for number in ("", *(f"-{n}" for n in range(2, 999))))
         return next(place for place in places if not place.exists())
+
+    def adopt(self, out: Path) -> None:
+        """Take over from a folder: an encoder, or a run that was stopped, with its scans and options.
+
+        Raises:
+            InputError: It is neither, or something runs.
+        """
+        if self.stage is not None:
+            raise InputError("This page is at work; press Stop first.")
+        kept = state_of(out)
+        if kept is None and not is_finished(out, "encoder"):
+            raise InputError(f"{out}: is no encoder, and no run that was stopped is kept there.")
+        words = command_of(out) if kept is not None else None
+        self.choose(out=out, **({} if words is None else _choice_of(words)))
 
     # the folder of the encoder
 
@@ -252,3 +266,17 @@ class Learner:
     def curve(self, name: str) -> list[float]:
         """The values of a number, where it was measured."""
         return [row[name] for row in self.rows if name in row]
+
+
+def _choice_of(words: list[str]) -> dict[str, Any]:
+    """What a command line says, as far as the page can say it too; other options are for the shell."""
+    at = next(index for index, word in enumerate([*words, "--"]) if word.startswith("--"))
+    options = dict(zip(words[at:], words[at + 1 :], strict=False))
+    scans = tuple(Path(word) for word in words[words.index("pretrain") + 1 : at])
+    found: dict[str, Any] = {"modality": options.get("--modality")}
+    found["steps"] = int(options["--steps"]) if "--steps" in options else None
+    if options.get("--method") in METHODS:
+        found["method"] = options["--method"]
+    if scans and all(scan.exists() for scan in scans):
+        found["scans"] = scans
+    return found

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 CURVES = {
     "loss": ("loss", "What the network is trained on; it should fall and level off."),
-    "spread": ("spread", "Near 1: crops lie all around. Near 0: all look alike, and the run stops."),
+    "spread": (
+        "spread",
+        "How unlike crops are to the encoder. It falls to nothing in a collapse, and the run stops.",
+    ),
     "rank": ("directions", "How many directions crops are told apart along; many is good."),
     "alignment": ("alignment", "How far apart two crops are that show nearly the same; it should fall."),
     "nearest": ("same subject", "How often the nearest crop is of the same subject; the dots are chance."),
@@ -201,8 +204,20 @@ class LearnPage(QScrollArea):
         self._show()
 
     def ask_encoder(self) -> None:
-        """As `use_encoder`, with one that was made before."""
-        self._main().files.ask_open_encoder()
+        """Go on with an encoder that was made before, here or by the shell, or with a stopped run."""
+        name = QFileDialog.getExistingDirectory(self, "Open an encoder, or a run that was stopped (a folder)")
+        if name:
+            self.open_encoder(Path(name))
+
+    def open_encoder(self, folder: Path) -> None:
+        """As `ask_encoder`; the main panel's next Segment starts from one that is finished."""
+        if self.try_to(lambda: self.learner.adopt(folder)):
+            choice = self.learner.choice
+            for box, value in ((self.method, choice.method), (self.modality, choice.modality)):
+                box.setCurrentIndex(box.findData(value))
+            self.steps.setValue(choice.steps or 0)
+            if self.learner.finished:
+                self.use_encoder()
 
     # how it is done
 
@@ -264,7 +279,7 @@ class LearnPage(QScrollArea):
         busy, learning = learner.stage is not None, learner.stage == "learn"
         for widget in (self.method, self.modality, self.steps, self.out):
             widget.setEnabled(not learning)
-        self.go.setText("Start" if learner.kept is None else "Continue")
+        self.go.setText("Continue" if learner.kept is not None and not learning else "Start")
         self.go.setEnabled(not learning and bool(choice.scans) and not learner.finished)
         self.stop_button.setEnabled(busy)
         self.use.setEnabled(learner.finished)

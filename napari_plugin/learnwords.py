@@ -7,6 +7,7 @@ from napari_plugin.pretexts import MODALITIES
 from napari_plugin.run import duration
 
 BRIEF = 3  # sentences about scans that were left out; the rest is counted
+TINY = 1e-6
 LATEST = 20  # answers that an accuracy is the mean of
 
 
@@ -48,8 +49,8 @@ def seen(rows: Sequence[Mapping[str, float]]) -> list[str]:
     first, now = readings[0], readings[-1]
     sentences = [
         f"Crops are told apart along {now['rank']:.0f} of {now['full_rank']:.0f} directions (at first "
-        f"{first['rank']:.0f}), with a spread of {now['spread']:.2f} (at first {first['spread']:.2f}; near 0 "
-        "they all look alike)."
+        f"{first['rank']:.0f}); their spread is {now['spread'] / max(first['spread'], TINY):.0%} of what it "
+        "was at first (in a collapse below 20%)."
     ]
     if answers := [row for row in rows if "accuracy" in row][-LATEST:]:
         right, chance = (sum(row[name] for row in answers) / len(answers) for name in ("accuracy", "chance"))

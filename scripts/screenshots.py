@@ -1,6 +1,6 @@
 """Draws docs/images/napari.png, napari-boxes.png, napari-learn.png: the plugin at work on brains and coins.
 
-`python scripts/screenshots.py [hints] [boxes] [learn] [STEPS]`: all pictures where none is named. Needs a screen
+`python scripts/screenshots.py [hints] [boxes] [learn] [STEPS]`: all where none is named. Needs a screen
 (make screenshots brings one) and nilearn.
 """
 

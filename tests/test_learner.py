@@ -67,7 +67,8 @@ def test_stopped_and_continued_it_leaves_what_the_command_line_leaves(tmp_path, 
     assert told[-1].index == done
     assert learner.status() == f"Kept up to step {done}; Continue goes on from there."
     again = Learner(program=TINY)  # napari was left in between
-    again.choose(scans=(scans,), out=tmp_path / "enc", method="simclr", steps=60)
+    again.adopt(tmp_path / "enc")
+    assert again.choice == learner.choice
     told = drive(again, again.learn())
     assert [step.index for step in told if step.stage == "pretrain"] == list(range(done + 1, 61))
     assert again.status() == "The encoder is ready."
@@ -139,6 +140,25 @@ def test_a_look_takes_what_the_process_says_and_its_error_is_a_sentence(tmp_path
     broken.choose(scans=(tmp_path,))
     with pytest.raises(InputError, match=r"^scans: has no image in it\.$"):
         drive(broken, broken.look())
+
+
+def test_only_what_is_an_encoder_or_a_stopped_run_is_taken_over(tmp_path):
+    learner = Learner(program=TINY)
+    with pytest.raises(InputError, match="is no encoder, and no run"):
+        learner.adopt(tmp_path)
+    (tmp_path / "checkpoint").mkdir()
+    state = {"kind": "checkpoint", "done": 7}
+    for command in (None, "wsseg pretrain gone --method byol --batch 4 --out enc"):
+        kept = state if command is None else {**state, "command": command}
+        (tmp_path / "checkpoint" / "config.json").write_text(json.dumps(kept))
+        learner.adopt(tmp_path)
+        assert learner.kept == 7
+        assert learner.choice.scans == ()  # unknown, or no longer there
+    assert learner.choice.method == "byol"
+    (tmp_path / "config.json").write_text(json.dumps({"kind": "encoder"}))
+    learner.adopt(tmp_path)
+    assert learner.finished
+    assert learner.kept is None
 
 
 def test_stop_is_heard_before_the_process_is_there(tmp_path):
@@ -229,5 +249,5 @@ def test_what_the_monitors_see_in_words():
     rows += [{"spread": 0.5, "rank": 10.0, "full_rank": 47.0, "accuracy": 0.75, "chance": 0.25}]
     first, task = seen(rows)
     assert "10 of 47 directions (at first 20)" in first
-    assert "spread of 0.50 (at first 0.90" in first
+    assert "spread is 56% of what it was" in first
     assert task == "The task is solved in 75% of cases, by chance in 25%."

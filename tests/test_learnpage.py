@@ -106,7 +106,10 @@ def test_from_the_open_images_to_the_encoder_of_the_next_segment(
     assert page.status.text() == "The encoder is ready."
     assert not page.go.isEnabled()
     assert not main.encoder.isVisibleTo(main)
-    page.use.click()
+    page.open_encoder(tmp_path)
+    assert "is no encoder" in page.message.text()
+    page.open_encoder(tmp_path / "mine")  # as the button “Use for this annotation task”
+    assert page.use.isEnabled()
     qtbot.waitUntil(lambda: main.worker is None, timeout=30_000)
     assert main.encoder.isVisibleTo(main)
     assert main.encoder.label.text() == "mine (mae): the next Segment starts from it."

@@ -1,9 +1,11 @@
 """A folder that a training command writes as a whole, and what a stopped run leaves in it."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from wsseg.errors import InputError
 
@@ -59,5 +61,16 @@ def is_finished(folder: Path, kind: str) -> bool:
 
 def state_of(out: Path) -> int | None:
     """Up to which step a stopped run is kept, or None."""
+    kept = _checkpoint(out)
+    return None if kept is None else int(kept["done"])
+
+
+def command_of(out: Path) -> list[str] | None:
+    """The words of the command that a stopped run was started with, or None where they are not kept."""
+    kept = _checkpoint(out) or {}
+    return shlex.split(kept["command"]) if kept.get("command") else None
+
+
+def _checkpoint(out: Path) -> dict[str, Any] | None:
     state = out / "checkpoint" / "config.json"
-    return int(json.loads(state.read_text(encoding="utf-8"))["done"]) if state.is_file() else None
+    return json.loads(state.read_text(encoding="utf-8")) if state.is_file() else None
