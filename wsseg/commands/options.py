@@ -21,7 +21,12 @@ Steps = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run left in --out.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
 Encoder = Annotated[
-    Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
+    Path | None,
+    typer.Option(
+        help="Pretrained encoder to start from: a folder, or a torchvision ResNet's .safetensors.",
+        metavar="ENC",
+        show_default=False,
+    ),
 ]
 Unknown = Annotated[
     int | None,
