@@ -17,7 +17,7 @@ from wsseg.steps import Step
 
 WSSEG = (sys.executable, "-m", "wsseg")
 STOPPED, BAD_INPUT = 130, 2  # exit codes of the command line
-POLITE = 10  # niceness: the window, and Segment, go first
+POLITE = 5  # niceness: the window, and Segment, go first
 
 
 class Child:

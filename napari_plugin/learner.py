@@ -81,7 +81,13 @@ class Learner:
         self._began: tuple[int, float] | None = None  # of the first step that was seen
 
     def choose(self, **changes: Any) -> bool:
-        """Change the choice; whether that changes anything. What a look has found no longer holds then."""
+        """Change the choice; whether that changes anything. What a look has found no longer holds then.
+
+        Raises:
+            InputError: It is what is being learned from.
+        """
+        if self.stage == "learn":
+            raise InputError("The encoder is learning; press Stop first.")
         changed = replace(self.choice, **changes)
         if changed == self.choice:
             return False

@@ -145,7 +145,7 @@ class LearnPage(QScrollArea):
         """Learn from the folder that the user names."""
         name = QFileDialog.getExistingDirectory(self, "Folder of scans (searched at any depth)")
         if name:
-            self.take_scans((Path(name),))
+            self.try_to(lambda: self.take_scans((Path(name),)))
 
     def take_layers(self) -> None:
         """Learn from the image layers that are open."""
@@ -154,8 +154,6 @@ class LearnPage(QScrollArea):
 
     def take_scans(self, scans: tuple[Path | Loaded, ...]) -> None:
         """Learn from these; a place for the encoder is proposed."""
-        if self.learner.stage == "learn":
-            raise InputError("The encoder is learning; press Stop first.")
         if not scans:
             raise InputError("No image is open; open some, or choose a folder of scans.")
         self.learner.choose(scans=scans)
@@ -163,9 +161,9 @@ class LearnPage(QScrollArea):
 
     def choose(self, **changes: Any) -> None:
         """Change the choice, and look again when the hand rests."""
-        if self.learner.choose(**changes):
+        changed: list[bool] = []
+        if self.try_to(lambda: changed.append(self.learner.choose(**changes))) and changed[0]:
             self.settled.start(SETTLED)
-        self._show()
 
     def ask_out(self) -> None:
         """Write the encoder where the user says; a run that was stopped there goes on."""

@@ -56,7 +56,6 @@ def as_files(scans: Iterable[Scan], folder: Path) -> list[Path]:
 
 
 def _write(scan: Loaded, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     image = scan.image
     values = np.asarray(image.data[(slice(None),) * (image.ndim + 1)])
     if image.rgb and image.ndim == 2 and values.dtype == np.uint8:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from statistics import median
 
 from pretrain.crops import CropSampler
 from pretrain.parallel import Processes
@@ -36,7 +37,7 @@ def time_steps(
         if index < TIMED:
             yield Step("time", index, TIMED)
     run.close()
-    plain, read = min(seconds[2::2]), min(seconds[3::2])
+    plain, read = median(seconds[2::2]), median(seconds[3::2])
     whole = config.steps * plain + READINGS * max(0.0, read - plain)
     yield Step("time", TIMED, TIMED, info={"seconds": whole, "seconds_a_step": plain})
     return whole

@@ -1,6 +1,7 @@
 """The state of the page "Learn from my scans", without a window; the runs are real, with tiny networks."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -106,6 +107,11 @@ def test_it_says_what_is_missing_and_does_one_thing_at_a_time(tmp_path):
     learner.look()
     with pytest.raises(InputError, match="press Stop first"):
         learner.learn()
+    learner.end()
+    shutil.rmtree(learner.choice.out)
+    learner.learn()
+    with pytest.raises(InputError, match="The encoder is learning"):
+        learner.choose(out=tmp_path / "elsewhere")
 
 
 def test_a_look_at_what_is_no_longer_chosen_has_nothing_to_say(tmp_path):
