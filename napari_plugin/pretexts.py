@@ -38,6 +38,6 @@ MODALITIES = {
 }
 
 HONEST = (
-    "No gain was measured so far on the one task that was looked at (docs/pretraining.md): before you count "
-    "on an encoder, “wsseg probe ENCODER DATA” tells whether it pays on your data."
+    "Whether it pays is open: as far as it was measured, mae was no gain over a fresh start "
+    "(docs/pretraining.md). “wsseg probe ENCODER DATA” tells for your own data."
 )

@@ -5,10 +5,9 @@ from collections.abc import Generator
 from dataclasses import replace
 from statistics import median
 
-from pretrain.crops import CropSampler
 from pretrain.parallel import Processes
 from pretrain.plan import Plan
-from pretrain.run import Source
+from pretrain.run import Source, sampler_of
 from pretrain.train import READINGS, PretrainConfig, Pretrainer
 from wsseg.steps import Step
 
@@ -26,7 +25,7 @@ def time_steps(
     Raises:
         InputError: As `pretrain_steps`.
     """
-    sampler = CropSampler(source.scans, plan.spacing, plan.crop, seed=config.seed)
+    sampler = sampler_of(source, plan, config.seed)
     # a run of twice as many steps as readings reads the monitors at every second step: both can be timed
     trainer = Pretrainer(sampler, plan, replace(config, steps=2 * READINGS), processes)
     run, seconds = trainer.steps(), []

@@ -87,7 +87,7 @@ def pretrain_steps(
         Collapsed: The encoder learns nothing; the sentence says what to change. `out` keeps the report.
         InputError: A checkpoint is of another run, or a scan has become unreadable.
     """
-    sampler = CropSampler(source.scans, plan.spacing, plan.crop, seed=config.seed)
+    sampler = sampler_of(source, plan, config.seed)
     trainer = Pretrainer(sampler, plan, config, processes)
     data = fingerprint(source.scans)
     key = _key(plan, config, processes, data)
@@ -117,6 +117,11 @@ def pretrain_steps(
     saved = SavedEncoder(encoder, record, {name: tensor.cpu() for name, tensor in decoder.items()})
     writer.finish(saved)
     return Pretrained(saved, trainer.rows, warnings)
+
+
+def sampler_of(source: Source, plan: Plan, seed: int) -> CropSampler:
+    """The crops of a run."""
+    return CropSampler(source.scans, plan.spacing, plan.crop, seed=seed)
 
 
 class _Writer:

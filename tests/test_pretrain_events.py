@@ -97,7 +97,7 @@ def test_the_estimate_counts_steps_and_readings(monkeypatch):
                 yield Step("pretrain", done, 100)
 
     monkeypatch.setattr(pretrain.pace, "Pretrainer", Trainer)
-    monkeypatch.setattr(pretrain.pace, "CropSampler", lambda *_, **__: None)
+    monkeypatch.setattr(pretrain.pace, "sampler_of", lambda *_: None)
     plan = Plan(
         "mae", plan_encoder(channels_in=1, spacing=(1, 1), size=(64, 64)), (1, 1), (64, 64), "mr", False, 4
     )
