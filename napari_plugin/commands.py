@@ -4,14 +4,26 @@ from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer  # napari hands in the viewer by this annotation
 
+from napari_plugin.docks import LEARN, PANEL, open_dock
+
 if TYPE_CHECKING:
+    from napari_plugin.learnpage import LearnPage
     from napari_plugin.widget import SegmentWidget
 
 
 def open_widget(viewer: Viewer) -> "SegmentWidget":
     """Open the widget, or bring it to the front."""
-    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
-    return widget
+    return open_dock(viewer, PANEL)
+
+
+def open_learn_page(viewer: Viewer) -> "LearnPage":
+    """Open the page “Learn from my scans”, or bring it to the front."""
+    return open_dock(viewer, LEARN)
+
+
+def open_encoder(viewer: Viewer) -> None:
+    """Let the next Segment start from a pretrained encoder."""
+    open_widget(viewer).files.ask_open_encoder()
 
 
 def segment(viewer: Viewer) -> None:

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_plugin.boxwork import find_objects
-from napari_plugin.events import Event, Note, Objects, Preview, Work
+from napari_plugin.encodertool import EncoderTool, read_encoder
+from napari_plugin.events import Event, Note, Objects, Opened, Preview, Work
 from napari_plugin.instanttool import InstantTool
 from napari_plugin.layers import (
     file_of,
@@ -47,6 +49,7 @@ class Controller(Marks):
 
     Attributes:
         model: The newest model, or None.
+        encoder: What a first training starts from.
         run: What runs now, or None.
         losses: The training loss after each step of the newest training.
         generation: Grows with each run; what an older one still sends is dropped.
@@ -56,6 +59,7 @@ class Controller(Marks):
     def __init__(self, layers: "LayerList") -> None:
         super().__init__(layers)
         self.model: Model | None = None
+        self.encoder = EncoderTool()
         self.run: Run | None = None
         self.losses: list[float] = []
         self.generation = 0
@@ -101,6 +105,8 @@ class Controller(Marks):
         as_image = to_image(image)
         if self.model is not None:
             check_fits(self.model, as_image, image.name)
+        else:
+            self.encoder.check(as_image, image.name)
         unmarked = [name for k, name in self.classes.items() if k not in marked]
         left_out = f"Nothing marked of {', '.join(unmarked)}: left out." if unmarked else ""
         self.message = f"{self.boxes.told()} {left_out}".strip()
@@ -108,7 +114,7 @@ class Controller(Marks):
         assert self.run is not None
         self.run.given, self.losses = hints, self.run.losses
         job = Job(as_image, hints, marked, image.name, self.model, steps, objects, self.boxes.found)
-        return segment(job, wishes)
+        return segment(replace(job, encoder=self.encoder.saved), wishes)
 
     def find_objects(self, *, again: bool = False) -> Work:
         """Turn boxes into masks, each with its box's number; only boxes that something has changed for.
@@ -194,9 +200,21 @@ class Controller(Marks):
         return read_model(folder)
 
     def forget_model(self) -> None:
-        """Start from fresh weights next time."""
+        """Start from fresh weights, or from the encoder, next time."""
         self.model = None
-        self.message = "The next run starts from fresh weights."
+        what = "fresh weights" if self.encoder.saved is None else f"the encoder {self.encoder.folder.name}"
+        self.message = f"The next run starts from {what}."
+
+    def use_encoder(self, folder: Path) -> Work:
+        """Read an encoder folder; the next training starts from it, and no longer from the model there is."""
+        self._begin(None)
+        return read_encoder(folder)
+
+    def drop_encoder(self) -> None:
+        """Start without the encoder; a model that came from it goes on as it is."""
+        self.encoder.drop()
+        goes_on = "" if self.model is None else " The model there is goes on; Forget model starts anew."
+        self.message = f"The encoder is dropped.{goes_on}"
 
     # while work runs
 
@@ -227,6 +245,9 @@ class Controller(Marks):
         elif isinstance(event, Objects):
             show_objects(self._result("objects"), event.segments, self.boxes.segments)
             self.boxes.found, self.boxes.segments = event.found, event.segments
+        elif isinstance(event, Opened):
+            self.encoder.take(event)
+            self.forget_model()
         elif isinstance(event, Note):
             self.message = f"{self.message} {event.text}".strip()
         else:

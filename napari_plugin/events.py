@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -11,6 +12,7 @@ from wsseg.steps import Step
 
 if TYPE_CHECKING:
     from wsseg.boxmasks import Found
+    from wsseg.encoder import SavedEncoder
     from wsseg.model import Model
 
 
@@ -38,5 +40,13 @@ class Note:
     text: str
 
 
-Event = Step | Preview | Objects | Note
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A pretrained encoder, and the folder that it was read from."""
+
+    encoder: "SavedEncoder"
+    folder: Path
+
+
+Event = Step | Preview | Objects | Note | Opened
 Work = Generator[Event, None, Union["Model", None]]

@@ -38,6 +38,7 @@ class FileButtons(QWidget):
             "Apply model": lambda: begin(controller.apply),
             "Open model …": self.ask_open_model,
             "Save model …": self.ask_save_model,
+            "Open encoder …": self.ask_open_encoder,
             "Forget model": lambda: try_to(controller.forget_model),
         }
         for index, (text, action) in enumerate(buttons.items()):
@@ -76,6 +77,12 @@ class FileButtons(QWidget):
         name = QFileDialog.getExistingDirectory(self, "Open model (a folder)")
         if name:
             self.begin(lambda: self.controller.open_model(Path(name)))
+
+    def ask_open_encoder(self) -> None:
+        """Start from the encoder that the user names, made by the page or by `wsseg pretrain`."""
+        name = QFileDialog.getExistingDirectory(self, "Open encoder (a folder)")
+        if name:
+            self.begin(lambda: self.controller.use_encoder(Path(name)))
 
     def _place_for(self, role: str) -> Path | None:
         """Where to offer to save; None where there is no image, which is told."""

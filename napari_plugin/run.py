@@ -43,7 +43,7 @@ class Run:
             return f"Predicting the whole image: tile {self.step.index} of {self.step.total}"
         text = f"Training: step {self.trained.index} of {self.trained.total}"
         left = self.seconds_left()
-        return text if left is None else f"{text}, {_duration(left)} left"
+        return text if left is None else f"{text}, {duration(left)} left"
 
     def share(self) -> float | None:
         """How much of the stage is done, 0 to 1; None while that can't be told."""
@@ -51,5 +51,6 @@ class Run:
         return step.index / step.total if step.stage != "load" and step.total else None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_plugin.backend import loading
 from napari_plugin.boxwork import learn_from, refine_objects, with_faint_background
+from napari_plugin.encodertool import told_of
 from napari_plugin.events import Event, Note, Preview, Work
 from wsseg.errors import InputError
 from wsseg.hints import Box, Hints
@@ -23,6 +24,7 @@ from wsseg.steps import Step
 
 if TYPE_CHECKING:
     from wsseg.boxmasks import Found
+    from wsseg.encoder import SavedEncoder
     from wsseg.model import Model
     from wsseg.patches import Sample
     from wsseg.propagate import Meaning
@@ -51,6 +53,7 @@ class Job:
             auto is off: strokes correct there.
         found: What was found in boxes before.
         seed: Of the run.
+        encoder: A pretrained encoder to start from where there is no model, or None.
     """
 
     image: Image
@@ -62,6 +65,7 @@ class Job:
     objects: "Meaning" = "auto"
     found: Mapping[int, "Found"] = field(default_factory=dict)
     seed: int = 0
+    encoder: "SavedEncoder | None" = None
 
 
 @dataclass
@@ -97,9 +101,11 @@ def segment(job: Job, wishes: Wishes) -> Work:
         config = replace(config, steps=steps, learning_rate=WARM_RATE)
     config = _asked(config, job, job.hints)
     objects, (implied,) = yield from read_strokes([learnt.sample], job.classes, config)
-    trainer = prepare(
-        [with_faint_background(implied, learnt)], job.classes, config, objects=objects, init=job.model
-    )
+    encoder = job.encoder if job.model is None else None
+    sample = with_faint_background(implied, learnt)
+    trainer = prepare([sample], job.classes, config, objects=objects, init=job.model, encoder=encoder)
+    if encoder is not None:
+        yield from told_of(encoder, trainer.model_config)
     pace = _Pace()
     if objects and config.objects == "auto":
         yield Note(TOLD[objects])

@@ -24,6 +24,7 @@ from napari_plugin.backend import begin_loading
 from napari_plugin.classlist import ClassList
 from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
+from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, form, group, key_map, row
 from napari_plugin.instantpanel import InstantPanel
@@ -131,7 +132,8 @@ class SegmentWidget(QScrollArea):
         column.addWidget(self.instant)
         column.addLayout(row(self.go, self.stop_button, stretch=0))
         column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
-        for widget in (self.bar, self.curve, self.status, self.message):
+        self.encoder = EncoderRow(self.controller, self.try_to)
+        for widget in (self.encoder, self.bar, self.curve, self.status, self.message):
             column.addWidget(widget)
         column.addWidget(group("Keys", key_map(KEYS)))
         self.files = FileButtons(self.controller, self.try_to, self.begin)
@@ -380,7 +382,8 @@ class SegmentWidget(QScrollArea):
         self.bar.setRange(0, 0 if share is None else 1000)
         self.bar.setValue(round(1000 * (share or 0)))
         total = run.trained.total if run is not None and run.trained is not None else 0
-        self.curve.show_losses(c.losses, total)
+        self.curve.show_values(c.losses, total)
+        self.encoder.show_encoder()
         if run is not None:
             self.status.setText(run.words())
         self.message.setText(c.message)

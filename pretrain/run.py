@@ -88,14 +88,13 @@ def pretrain_steps(
         Collapsed: The encoder learns nothing; the sentence says what to change. `out` keeps the report.
         InputError: A checkpoint is of another run, or a scan has become unreadable.
     """
-    located = METHODS[plan.method].LOCATED
-    sampler = CropSampler(source.scans, plan.spacing, plan.crop, seed=config.seed, located=located)
+    sampler = sampler_of(source, plan, config.seed)
     trainer = Pretrainer(sampler, plan, config, processes)
     data = fingerprint(source.scans)
     key = _key(plan, config, processes, data)
     if resume and out is not None and (out / CHECKPOINT).is_dir():
         _load(out / CHECKPOINT, trainer, key)
-    writer = _Writer(out if processes.first else None, trainer, key)
+    writer = _Writer(out if processes.first else None, trainer, key, source.command)
     warnings: list[str] = []
     run = trainer.steps()
     try:
@@ -121,11 +120,17 @@ def pretrain_steps(
     return Pretrained(saved, trainer.rows, warnings)
 
 
+def sampler_of(source: Source, plan: Plan, seed: int) -> CropSampler:
+    """The crops of a run."""
+    located = METHODS[plan.method].LOCATED
+    return CropSampler(source.scans, plan.spacing, plan.crop, seed=seed, located=located)
+
+
 class _Writer:
     """What the first process leaves on disk; the others take part where states are gathered."""
 
-    def __init__(self, out: Path | None, trainer: Pretrainer, key: str) -> None:
-        self.out, self.trainer, self.key = out, trainer, key
+    def __init__(self, out: Path | None, trainer: Pretrainer, key: str, command: str) -> None:
+        self.out, self.trainer, self.key, self.command = out, trainer, key, command
         self.saved = time.monotonic()
         self.every = None if trainer.processes.count == 1 else max(1, trainer.config.steps // 20)
         if out is not None:
@@ -154,7 +159,7 @@ class _Writer:
     def checkpoint(self) -> None:
         state = self.trainer.state()  # all processes take part in this
         if self.out is not None and self.trainer.done:
-            config = {"key": self.key, "done": self.trainer.done}
+            config = {"key": self.key, "done": self.trainer.done, "command": self.command}
             rows = {METRICS: _lines(self.trainer.rows)}
             write_folder(self.out / CHECKPOINT, "checkpoint", config, state, extra=rows)
         self.saved = time.monotonic()

@@ -1,6 +1,6 @@
-"""Draws docs/images/napari.png and napari-boxes.png: the plugin at work on the brain sample and on coins.
+"""Draws docs/images/napari.png, napari-boxes.png, napari-learn.png: the plugin at work on brains and coins.
 
-`python scripts/screenshots.py [hints] [boxes] [STEPS]`: both pictures where none is named. Needs a screen
+`python scripts/screenshots.py [hints] [boxes] [learn] [STEPS]`: all where none is named. Needs a screen
 (make screenshots brings one) and nilearn.
 """
 
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
 from napari_plugin import backend
+from napari_plugin.docks import LEARN, open_dock
 
 ROOT = Path(__file__).parent.parent
 SIZE = (1400, 900)
@@ -109,6 +110,33 @@ def boxes() -> None:
     viewer.close()
 
 
+def learn() -> None:
+    """Learn an encoder from the brain sample's file, and take the picture when half is done."""
+    viewer = window()
+    viewer.open_sample("wsseg", "brain")
+    viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
+    page = open_dock(viewer, LEARN)
+    wait(60, backend._done.is_set)
+    viewer.dims.set_point(2, SHOWN * 2.0)
+    viewer.reset_view()
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        page.steps.setValue(STEPS)
+        page.take_layers()
+        page.choose(out=Path("brain-encoder"))
+        wait(300, lambda: page.learner.seconds is not None and page.worker is None)
+        print(page.found.text())
+        page.learn()
+        began = time.monotonic()
+        slowest = wait(1800, lambda: len(page.learner.rows) > 0.6 * STEPS or page.learner.stage is None)
+        print(f"{page.status.text()} after {time.monotonic() - began:.0f} s; slowest answer {slowest:.2f} s")
+        save(viewer, "napari-learn.png")
+        stopped = time.monotonic()
+        page.stop()
+        wait(60, lambda: page.learner.stage is None)
+        print(f"stopped after {time.monotonic() - stopped:.1f} s: {page.status.text()} {page.message.text()}")
+    viewer.close()
+
+
 def hints() -> None:
     """Paint, train, and take the picture."""
     viewer = window()
@@ -149,6 +177,6 @@ def hints() -> None:
 
 
 if __name__ == "__main__":
-    for draw in (boxes, hints):
-        if draw.__name__ in sys.argv or not {"boxes", "hints"} & set(sys.argv):
+    for draw in (boxes, learn, hints):
+        if draw.__name__ in sys.argv or not {"boxes", "learn", "hints"} & set(sys.argv):
             draw()

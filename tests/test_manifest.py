@@ -38,7 +38,7 @@ def test_widget_readers_samples_and_menus_name_commands_that_are_there(manifest)
     used = {entry.command for part in (parts.widgets, parts.readers, parts.sample_data) for entry in part}
     used |= {entry.command for entries in parts.menus.values() for entry in entries}
     assert used <= ids
-    assert [widget.display_name for widget in parts.widgets] == ["wsseg"]
+    assert [widget.display_name for widget in parts.widgets] == ["wsseg", "Learn from my scans"]
     assert {"napari/layers/segment", "napari/layers/annotate"} <= set(parts.menus)
     assert all(command.title and len(command.title) < 60 for command in parts.commands)
 

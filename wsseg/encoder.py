@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from wsseg.errors import InputError
+from wsseg.resnet import BLOCKS, read_resnet, resnet_channels
 from wsseg.unet import Encoder, EncoderConfig, Taken, UNet, take_weights
 from wsseg.weights import CONFIG, fill, read_folder, tuples, write_folder
 
@@ -110,16 +111,25 @@ class SavedEncoder:
         return found
 
 
+def taken_words(counts: Mapping[str, int]) -> str:
+    """What was taken of an encoder, as a model's config has it."""
+    decoder = f", and {counts['decoder']} of its decoder" if "decoder" in counts else ""
+    share = 100 * counts["loaded"] / counts["total"]
+    return f"loaded {share:.0f} %, {counts['loaded']}/{counts['total']} tensors{decoder}."
+
+
 def _times(spacing: Sequence[float]) -> str:
     return " × ".join(f"{s:g}" for s in spacing)
 
 
 def load_encoder(folder: Path | str) -> SavedEncoder:
-    """Read an encoder folder.
+    """Read an encoder folder, or the weights of a torchvision ResNet (a file, see `wsseg.resnet`).
 
     Raises:
         InputError: No such folder, not an encoder, damaged, or config and weights don't fit.
     """
+    if Path(folder).is_file():
+        return _from_resnet(Path(folder))
     config, tensors = read_folder(folder, "encoder")
     try:
         shape = EncoderConfig(**{k: tuples(v) for k, v in config["architecture"].items()})
@@ -130,3 +140,18 @@ def load_encoder(folder: Path | str) -> SavedEncoder:
     decoder = {k.removeprefix(_DECODER): v for k, v in tensors.items() if k.startswith(_DECODER)}
     fill(encoder, {k: v for k, v in tensors.items() if not k.startswith(_DECODER)}, folder)
     return SavedEncoder(encoder.eval(), record, decoder)
+
+
+def _from_resnet(path: Path) -> SavedEncoder:
+    name, tensors = read_resnet(path)
+    channels = resnet_channels(name)
+    strides = ((1, 1), *[(2, 2)] * (len(channels) - 1))
+    encoder = Encoder(EncoderConfig(2, 3, channels, strides, ((3, 3),) * len(channels), name))
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: is like {name}, but not the same ({str(error).splitlines()[1].strip()[:200]}); "
+            f"{', '.join(BLOCKS)} of torchvision are right."
+        ) from error
+    return SavedEncoder(encoder.eval(), {"method": f"torchvision {name}", "file": path.name})

@@ -1,9 +1,12 @@
 """Shows a generator of steps as a progress bar on a terminal, and as a line now and then in a log."""
 
+import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator
+from dataclasses import asdict
 from typing import TypeVar
 
 from rich.console import Console
@@ -18,6 +21,7 @@ def run_with_progress(
     steps: Generator[Step, None, Result],
     *,
     quiet: bool = False,
+    events: bool = False,
     console: Console | None = None,
     every: float = 10.0,
 ) -> Result:
@@ -29,11 +33,13 @@ def run_with_progress(
     Args:
         steps: The work.
         quiet: Show nothing.
+        events: Write each step as a line of JSON to standard output, for a program that follows the work.
         console: Where to show; by default standard error, which leaves standard output to results.
         every: Seconds between two lines where there is no terminal.
     """
     console = console or Console(stderr=True)
-    show = _Quiet() if quiet else _Bars(console) if console.is_terminal else _Lines(console, every)
+    loud = _Events() if events else _Bars(console) if console.is_terminal else _Lines(console, every)
+    show = _Quiet() if quiet else loud
     try:
         with show, _Interruption() as interruption:
             while True:
@@ -103,6 +109,13 @@ class _Quiet:
 
     def show(self, step: Step) -> None:
         """Show nothing."""
+
+
+class _Events(_Quiet):
+    def show(self, step: Step) -> None:
+        """Write the step as it is."""
+        sys.stdout.write(json.dumps(asdict(step)) + "\n")
+        sys.stdout.flush()
 
 
 class _Bars(_Quiet):

@@ -15,6 +15,8 @@ from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetOutBlock, Un
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
+from wsseg.resnet import resnet_levels
+
 # Group norm (8 channels a group) was as fast a step, but needed far more steps.
 NORM = ("sample", {"affine": True})
 COARSE = 1.6  # an axis this many times coarser than the finest is left alone until the others catch up
@@ -59,6 +61,7 @@ class EncoderConfig:
         channels: Feature channels a level, finest first.
         strides: Per level and axis; the first level has stride 1.
         kernels: Convolution kernel per level and axis.
+        backbone: Another network whose levels these are, a key of `wsseg.resnet.BLOCKS`; None = our own.
     """
 
     dims: int
@@ -66,6 +69,7 @@ class EncoderConfig:
     channels: tuple[int, ...]
     strides: tuple[tuple[int, ...], ...]
     kernels: tuple[tuple[int, ...], ...]
+    backbone: str | None = None
 
     @property
     def divisor(self) -> tuple[int, ...]:
@@ -119,6 +123,10 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+        if config.backbone is not None:
+            levels = resnet_levels(config.backbone, config.channels_in)
+            self.levels = nn.ModuleList(levels[: len(config.channels)])
+            return
         widths = (config.channels_in, *config.channels)
         self.levels = nn.ModuleList(
             UnetBasicBlock(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from wsseg.commands import options
-from wsseg.commands.modelfolder import open_model_folder, state_of
 from wsseg.commands.running import kept, run_to_end
 from wsseg.errors import InputError
+from wsseg.modelfolder import open_model_folder, state_of
 
 if TYPE_CHECKING:
     from wsseg.dataset import Dataset
@@ -63,6 +63,7 @@ def fit(
     Learns from hint maps, finished masks, clicks and tags. At the end it tells an honest estimate of quality:
     some hints are held back for the first half of the run and compared.
     """
+    options.exclude(resume=resume, overwrite=overwrite)
     if not open_model_folder(out, "model", [data], ["checkpoint"], resume=resume, overwrite=overwrite):
         typer.echo(f"{out} holds a finished model; nothing is left to do (--overwrite trains it anew).")
         return

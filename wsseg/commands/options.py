@@ -21,7 +21,12 @@ Steps = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run left in --out.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
 Encoder = Annotated[
-    Path | None, typer.Option(help="Pretrained encoder to start from.", metavar="ENC", show_default=False)
+    Path | None,
+    typer.Option(
+        help="Pretrained encoder to start from: a folder, or a torchvision ResNet's .safetensors.",
+        metavar="ENC",
+        show_default=False,
+    ),
 ]
 Unknown = Annotated[
     int | None,
@@ -69,9 +74,9 @@ def tell_warnings(encoder: "SavedEncoder", spacings: Sequence[Sequence[float]], 
 
 def taken_words(counts: Mapping[str, int]) -> str:
     """What was taken of an encoder, as a model's config has it."""
-    share = 100 * counts["loaded"] / counts["total"]
-    decoder = f", and {counts['decoder']} of its decoder" if "decoder" in counts else ""
-    return f"Encoder: loaded {share:.0f} %, {counts['loaded']}/{counts['total']} tensors{decoder}."
+    from wsseg.encoder import taken_words
+
+    return f"Encoder: {taken_words(counts)}"
 
 
 def sizes_of(text: str, dims: int, option: str) -> tuple[int, ...]:

@@ -2,16 +2,19 @@
 
 import shlex
 import sys
+from collections.abc import Generator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wsseg.commands import options
-from wsseg.commands.modelfolder import open_model_folder, state_of
-from wsseg.commands.running import run_to_end
+from wsseg.commands.running import run_to_end, stop_with_the_reader
 from wsseg.errors import InputError
+from wsseg.modelfolder import open_model_folder, state_of
+from wsseg.steps import Result, Step
 
 if TYPE_CHECKING:
     from pretrain.plan import Plan
@@ -69,6 +72,16 @@ def pretrain(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out scans that can't be used instead of stopping.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what was found and how long it would take.")
+    ] = False,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events",
+            help="For a program: tell all as lines of JSON; closing standard input stops the run.",
+        ),
+    ] = False,
     batch: Annotated[
         int | None,
         typer.Option(min=2, metavar="N", help="Crops a step; by default the method's.", show_default=False),
@@ -86,6 +99,10 @@ def pretrain(
     The encoder is what fit and refine can start from with --encoder. While it runs it watches whether it
     learns, and stops with what to change where it does not. Starts several processes with torchrun.
     """
+    if events:
+        stop_with_the_reader()
+    options.exclude(resume=resume, overwrite=overwrite)
+    from pretrain.pace import time_steps
     from pretrain.parallel import processes
     from pretrain.plan import check_method
     from pretrain.run import pretrain_steps
@@ -94,26 +111,70 @@ def pretrain(
     check_method(method)
     assert method is not None
     with processes(device) as these:
-        quiet = not these.first
-        if these.first and not open_model_folder(
+        opened = dry_run or not these.first
+        if not opened and not open_model_folder(
             out, "encoder", scans, LEFT, resume=resume, overwrite=overwrite
         ):
             typer.echo(f"{out} holds a finished encoder; nothing is left to do (--overwrite trains it anew).")
             return
-        source, plan, default = _prepare(scans, method, dims, modality, subject, batch, skip_bad, quiet)
+        show = _Show(quiet=not these.first, events=events)
+        source, plan, default, doubt = _prepare(scans, method, dims, modality, subject, batch, skip_bad, show)
         config = PretrainConfig(steps or default, seed, accumulate, learning_rate)
-        if not quiet:
-            _tell_plan(source, plan, config.steps)
-        run = pretrain_steps(source, plan, config, these, out=out, resume=resume)
-        done = run_to_end(
-            run,
-            quiet=quiet,
+        if show.words:
+            _tell_plan(source, plan, config.steps, doubt)
+        planned = Step("plan", 1, 1, info={**_planned(source, plan, config.steps), "doubt": doubt})
+        to_end = partial(
+            run_to_end,
+            quiet=show.quiet,
+            events=events,
             no_memory=f"Not enough memory for {plan.batch} crops a step on {device}; use a smaller --batch, "
             "or --accumulate 4 to compute it in parts.",
-            stopped=partial(_how_to_go_on, out),
         )
-        if not quiet:
+        if dry_run:
+            seconds = to_end(
+                _after(planned, time_steps(source, plan, config, these)),
+                stopped=lambda: "Nothing was written.",
+            )
+            if show.words:
+                typer.echo(f"On {these.device} it would take about {options.duration(seconds)}.")
+            return
+        run = pretrain_steps(source, plan, config, these, out=out, resume=resume)
+        done = to_end(_after(planned, run), stopped=partial(_how_to_go_on, out))
+        if show.words:
             _tell(done, out)
+
+
+@dataclass(frozen=True)
+class _Show:
+    """Who is told: nobody by a further process, a program by events, else a person in words."""
+
+    quiet: bool
+    events: bool
+
+    @property
+    def words(self) -> bool:
+        return not (self.quiet or self.events)
+
+
+def _after(first: Step, run: Generator[Step, None, Result]) -> Generator[Step, None, Result]:
+    yield first
+    return (yield from run)
+
+
+def _planned(source: "Source", plan: "Plan", steps: int) -> dict[str, Any]:
+    """What was found and will be done, for a program."""
+    return {
+        "scans": len(source.scans),
+        "subjects": len({scan.subject for scan in source.scans}),
+        "skipped": dict(source.bad),
+        "modality": plan.modality,
+        "guessed": source.guessed,
+        "method": plan.method,
+        "steps": steps,
+        "batch": plan.batch,
+        "crop": plan.crop,
+        "spacing": plan.spacing,
+    }
 
 
 def _prepare(
@@ -124,9 +185,9 @@ def _prepare(
     subject: str | None,
     batch: int | None,
     skip_bad: bool,
-    quiet: bool,
-) -> tuple["Source", "Plan", int]:
-    """Look through the scans and settle the run; the last is the default number of steps."""
+    show: _Show,
+) -> tuple["Source", "Plan", int, str | None]:
+    """Look through the scans and settle the run; the default number of steps; a doubt about the modality."""
     from pretrain.methods import METHODS
     from pretrain.plan import Plan, default_steps, plan_architecture, plan_size
     from pretrain.run import Source
@@ -139,10 +200,9 @@ def _prepare(
     headers = read_headers(find_scans(scans), dims=dims, skip_bad=skip_bad)
     architecture = plan_architecture(headers)
     crop = plan_size(headers, method, architecture)
-    found, bad = run_with_progress(look(headers, crop, subject=subject, skip_bad=skip_bad), quiet=quiet)
-    guessed, warning = guess_modality(found, rgb=headers.rgb)
-    if modality is None and warning and not quiet:
-        typer.echo(f"Warning: {warning}", err=True)
+    scanned = look(headers, crop, subject=subject, skip_bad=skip_bad)
+    found, bad = run_with_progress(scanned, quiet=show.quiet, events=show.events)
+    guessed, doubt = guess_modality(found, rgb=headers.rgb)
     plan = Plan(
         method=method,
         architecture=architecture,
@@ -153,12 +213,14 @@ def _prepare(
         batch=batch or METHODS[method].BATCH[headers.dims],
     )
     source = Source(found, bad, modality is None, shlex.join(["wsseg", *sys.argv[1:]]))
-    return source, plan, default_steps(found, headers.spacing, crop)
+    return source, plan, default_steps(found, headers.spacing, crop), None if modality else doubt
 
 
-def _tell_plan(source: "Source", plan: "Plan", steps: int) -> None:
+def _tell_plan(source: "Source", plan: "Plan", steps: int, doubt: str | None) -> None:
     from pretrain.report import counted
 
+    if doubt:
+        typer.echo(f"Warning: {doubt}", err=True)
     for sentence in list(source.bad.values())[:5]:
         typer.echo(f"Warning: left out: {sentence}", err=True)
     if len(source.bad) > 5:

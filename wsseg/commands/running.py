@@ -1,5 +1,8 @@
 """Long work of a command, run to its end: what the user is told where it is stopped or memory runs out."""
 
+import _thread
+import os
+import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +25,7 @@ def run_to_end(
     no_memory: str,
     stopped: Callable[[], str] = kept,
     quiet: bool = False,
+    events: bool = False,
 ) -> Result:
     """Run with progress.
 
@@ -30,6 +34,7 @@ def run_to_end(
         no_memory: What to say where memory runs out.
         stopped: Makes the sentence for Ctrl-C: what is kept, and how to go on.
         quiet: Show no progress.
+        events: Show it as lines of JSON, see `wsseg.progress.run_with_progress`.
 
     Raises:
         InputError: There was not enough memory.
@@ -39,10 +44,26 @@ def run_to_end(
     from wsseg.progress import run_with_progress
 
     try:
-        return run_with_progress(steps, quiet=quiet)
+        return run_with_progress(steps, quiet=quiet, events=events)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(stopped()) from None
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         raise InputError(no_memory) from error
+
+
+def stop_with_the_reader() -> None:
+    """Stop as with Ctrl-C when standard input is closed: who followed the work has ended, or wants it to.
+
+    A signal would do where there are signals; a closed pipe works on every system, and also where the other
+    program was killed.
+    """
+    threading.Thread(target=_wait_for_the_end, name="waits for the reader", daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    # not sys.stdin: a thread that holds its lock would break the end of this process
+    while os.read(0, 4096):
+        pass
+    _thread.interrupt_main()

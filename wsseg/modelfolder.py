@@ -1,11 +1,12 @@
 """A folder that a training command writes as a whole, and what a stopped run leaves in it."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from wsseg.commands import options
 from wsseg.errors import InputError
 
 
@@ -25,17 +26,16 @@ def open_model_folder(
         kind: "model" or "encoder".
         sources: What is read, which may not be replaced.
         left: Names of what a stopped run leaves.
-        resume, overwrite: As the user said.
+        resume, overwrite: As the user said; not both.
 
     Raises:
         InputError: `out` holds something that may not be replaced.
     """
-    options.exclude(resume=resume, overwrite=overwrite)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder.")
     if not out.is_dir() or not any(out.iterdir()):
         return True
-    finished = _is_finished(out, kind)
+    finished = is_finished(out, kind)
     # the folder is replaced as a whole, so nobody's own files may be in it
     ours = finished or {entry.name for entry in out.iterdir()} <= set(left)
     if not ours or any(out.resolve() == source.resolve() for source in sources):
@@ -51,7 +51,8 @@ def open_model_folder(
     )
 
 
-def _is_finished(folder: Path, kind: str) -> bool:
+def is_finished(folder: Path, kind: str) -> bool:
+    """Whether a folder holds a whole "model" or "encoder"."""
     try:
         return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind") == kind
     except (OSError, ValueError, AttributeError):
@@ -60,5 +61,16 @@ def _is_finished(folder: Path, kind: str) -> bool:
 
 def state_of(out: Path) -> int | None:
     """Up to which step a stopped run is kept, or None."""
+    kept = _checkpoint(out)
+    return None if kept is None else int(kept["done"])
+
+
+def command_of(out: Path) -> list[str] | None:
+    """The words of the command that a stopped run was started with, or None where they are not kept."""
+    kept = _checkpoint(out) or {}
+    return shlex.split(kept["command"]) if kept.get("command") else None
+
+
+def _checkpoint(out: Path) -> dict[str, Any] | None:
     state = out / "checkpoint" / "config.json"
-    return int(json.loads(state.read_text(encoding="utf-8"))["done"]) if state.is_file() else None
+    return json.loads(state.read_text(encoding="utf-8")) if state.is_file() else None

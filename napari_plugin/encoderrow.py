@@ -1,0 +1,42 @@
+"""A line of the widget that tells which encoder training starts from, and drops it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QWidget
+
+from napari_plugin.forms import button, row
+
+if TYPE_CHECKING:
+    from napari_plugin.controller import Controller
+
+
+class EncoderRow(QWidget):
+    """Hidden where there is no encoder.
+
+    Args:
+        controller: The plugin's.
+        try_to: Calls it and shows its sentence where it refuses.
+    """
+
+    def __init__(self, controller: "Controller", try_to: Callable[..., bool]) -> None:
+        super().__init__()
+        self.controller = controller
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        line = row(QLabel("Encoder"), self.label, button("Drop", lambda: try_to(self.drop)), stretch=1)
+        line.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(line)
+        self.show_encoder()
+
+    def drop(self) -> None:
+        """Start from fresh weights again."""
+        self.controller.drop_encoder()
+
+    def show_encoder(self) -> None:
+        """Bring it up to date."""
+        words = self.controller.encoder.words(self.controller.model)
+        self.label.setText(words)
+        self.setVisible(bool(words))

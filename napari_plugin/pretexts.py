@@ -1,0 +1,45 @@
+"""What a user is told of the methods and modalities of pretraining, the recommended method first.
+
+The names are those of `wsseg pretrain`; a test holds them against it.
+"""
+
+RECOMMENDED = "mae"
+
+METHODS = {
+    "mae": "Restores hidden blocks of a crop. Begin here: made for segmentation, one scan is enough, small "
+    "batches do, and the decoder learns too.",
+    "denoising": "Takes noise out again. For fine structure such as membranes and vessels; not for scans "
+    "that are noisy themselves.",
+    "inpainting": "Restores one large box. For parts that continue over long distances (vessels, layers); "
+    "not for cells and textures.",
+    "location": "Says where in the scan each voxel is. For organs and bodies that are scanned alike; not for "
+    "cells and materials.",
+    "dense": "Recognises every spot of a crop by its place. For segmentation with scans that show the same "
+    "body part; one is enough.",
+    "vicreg": "Two views of a place agree while features vary. For tags, with one scan or few.",
+    "byol": "Predicts what a slow copy of itself says. For tags with few scans, or many alike; wants batches "
+    "of 16 or more.",
+    "moco": "Tells a place from those of other scans, with a memory. For tags in 3D, from ten scans on, in "
+    "long runs.",
+    "simclr": "Tells a place from those of other scans. For tags, with dozens of scans and a large memory.",
+    "barlow": "Features that differ from each other. For tags, with batches of 32 or more.",
+    "simsiam": "As byol without the copy: cheap, and the first to collapse.",
+    "rotation": "Tells how a crop was turned. Only where scans have an up and a down.",
+    "jigsaw": "Puts shuffled tiles in order. Where parts have places of their own, as in a body.",
+    "position": "Tells where a tile lies beside another. Where parts have places of their own.",
+}
+
+MODALITIES = {
+    "ct": "CT",
+    "mr": "MR",
+    "em": "electron microscopy",
+    "fluorescence": "fluorescence microscopy",
+    "histology": "stained tissue",
+    "colour": "colour pictures",
+    "other": "something else",
+}
+
+HONEST = (
+    "Whether it pays is open: as far as it was measured, mae and location were no clear gain over a fresh "
+    "start (docs/pretraining.md). “wsseg probe ENCODER DATA” tells for your own data."
+)
