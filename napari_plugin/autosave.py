@@ -15,6 +15,7 @@ import numpy as np
 from napari_plugin.boxlayer import to_boxes
 from napari_plugin.layers import KEY, file_of, identity, to_clicks, to_image
 from napari_plugin.results import find
+from napari_plugin.taglayer import tags_of
 from napari_plugin.writer import Snapshot, Writer
 from wsseg.drawing import Drawing
 from wsseg.errors import InputError
@@ -86,7 +87,8 @@ class Autosave:
         """Hand over what has changed since; to be called often, takes a millisecond."""
         c = self.controller
         named = (tuple(c.classes.items()), tuple(c.colours.items()), c.boxes.all_boxed)
-        seen = (c.touched, named, c.image, c.hints, c.clicks, c.boxes.layer, c.model, c.run)
+        tags = None if c.image is None else tags_of(c.image)
+        seen = (c.touched, named, tags, c.image, c.hints, c.clicks, c.boxes.layer, c.model, c.run)
         if self._closed or self.busy() or seen == self._seen or c.image is None or c.image not in c.layers:
             return
         self._seen = seen
@@ -141,6 +143,7 @@ class Autosave:
         answer = mask is not None and mask.metadata[KEY].get("maker") == "instant"  # comes back by itself
         if mask is not None and not answer and c.run is None:  # while it grows it changes all the time
             drawing.mask = mask.data
+        drawing.tags = tags_of(image)
         with suppress(InputError):  # a layer of the user's own, which Segment refuses in words
             drawing.clicks = to_clicks(c.clicks, c.classes)
             if c.boxes.layer is not None:

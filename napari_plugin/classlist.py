@@ -67,7 +67,7 @@ class ClassList(QWidget):
         self.rows.blockSignals(True)
         self.rows.clear()
         for k, name in wanted.items():
-            item = QListWidgetItem(_swatch(colours.get(k, BACKGROUND_COLOUR)), name)
+            item = QListWidgetItem(swatch(colours.get(k, BACKGROUND_COLOUR)), name)
             item.setData(_ID, k)
             if k != BACKGROUND:
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
@@ -91,7 +91,8 @@ class ClassList(QWidget):
             self.recoloured.emit(class_id, colour.name().upper())
 
 
-def _swatch(colour: str) -> QIcon:
+def swatch(colour: str) -> QIcon:
+    """A small square of a colour."""
     pixmap = QPixmap(16, 16)
     pixmap.fill(QColor(colour))
     return QIcon(pixmap)

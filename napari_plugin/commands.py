@@ -62,6 +62,17 @@ def draw_boxes(viewer: Viewer) -> None:
     open_widget(viewer).draw_boxes()
 
 
+def find_heat(viewer: Viewer) -> None:
+    """Learn from tags where each class is."""
+    open_widget(viewer).tags.find_heat()
+
+
+def use_seeds(viewer: Viewer) -> None:
+    """Add the seeds that came of tags to the hints."""
+    widget = open_widget(viewer)
+    widget.begin(widget.controller.use_seeds)
+
+
 def find_objects(viewer: Viewer) -> None:
     """Make a mask of each box."""
     open_widget(viewer).find_objects()

@@ -1,14 +1,15 @@
 """The plugin's state and what may be done in it. Knows neither Qt nor the viewer, only its list of layers."""
 
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_plugin.boxwork import find_objects
 from napari_plugin.encodertool import EncoderTool, read_encoder
-from napari_plugin.events import Event, Note, Objects, Opened, Preview, Work
+from napari_plugin.events import Event, Heat, Note, Objects, Opened, Preview, Seeds, Work
 from napari_plugin.instanttool import InstantTool
 from napari_plugin.layers import (
     file_of,
@@ -29,6 +30,7 @@ from napari_plugin.session import (
     save_mask,
     segment,
 )
+from napari_plugin.tagwork import find_heat, find_seeds, save_tags
 from wsseg.errors import InputError
 from wsseg.steps import Step
 
@@ -94,6 +96,11 @@ class Controller(Marks):
         if hints.is_empty():
             raise InputError(
                 self.boxes.told()
+                or (
+                    "Tags alone are no hints yet: press Heat, then Use as hints."
+                    if self.tags.is_used()
+                    else ""
+                )
                 or "Nothing is marked yet: press New beside Hints and paint or finish a slice (U), or draw "
                 "boxes (W)."
             )
@@ -113,6 +120,8 @@ class Controller(Marks):
         wishes = self._begin(image)
         assert self.run is not None
         self.run.given, self.losses = hints, self.run.losses
+        if objects == "auto" and self.tags.view.in_hints(image, self.hints):
+            objects = "off"  # seeds are no strokes
         job = Job(as_image, hints, marked, image.name, self.model, steps, objects, self.boxes.found)
         return segment(replace(job, encoder=self.encoder.saved), wishes)
 
@@ -132,6 +141,33 @@ class Controller(Marks):
         self.message = self.boxes.told()
         self._begin(image)
         return find_objects(to_image(image), hints, image.name, {} if again else self.boxes.found)
+
+    def find_heat(self, steps: int | None = None) -> Work:
+        """Learn from the tags of all images of a kind where each class is.
+
+        Raises:
+            InputError: The tags don't tell classes apart, or something painted contradicts them.
+        """
+        image = self.need_image()
+        job = self.tags.heat_job(self.hints, steps)
+        self.message = ""
+        self._begin(image)
+        assert self.run is not None
+        self.losses = self.run.losses
+        return find_heat(job)
+
+    def use_seeds(self) -> Work:
+        """Sharpen the seeds of the image and add them to its hints, where nothing is painted.
+
+        Raises:
+            InputError: There are none.
+        """
+        image = self.need_image()
+        job = self.tags.view.job(self.hints)
+        if self.hints is None:
+            self.new_hints()
+        self._begin(image)
+        return find_seeds(job)
 
     def objects_due(self) -> bool:
         """Whether boxes, or strokes beside them, have changed since, and the hand rests."""
@@ -182,6 +218,19 @@ class Controller(Marks):
             raise InputError(self.boxes.told() or "There are no boxes yet: press W, then drag a rectangle.")
         self._begin(image)
         return save_boxes(path, boxes, dict(self.classes), to_image(image), file_of(image), image.name)
+
+    def save_tags(self, path: Path) -> Generator[Step, None, None]:
+        """Write the tags of all open images of a kind; what the table says of others stays.
+
+        Raises:
+            InputError: There are none.
+        """
+        image = self.need_image()
+        tagged = [
+            (layer.name, file_of(layer), to_image(layer), tags) for layer, tags in self.tags.to_save().items()
+        ]
+        self._begin(image)
+        return save_tags(path, tagged, dict(self.classes))
 
     def save_model(self, folder: Path) -> None:
         """Write the model folder.
@@ -248,14 +297,15 @@ class Controller(Marks):
         elif isinstance(event, Opened):
             self.encoder.take(event)
             self.forget_model()
+        elif isinstance(event, Heat):
+            assert self.run.image is not None
+            self.tags.view.take(event.bags, event.heated, self.run.image)
+        elif isinstance(event, Seeds):
+            self._add_seeds(event.seeds)
         elif isinstance(event, Note):
             self.message = f"{self.message} {event.text}".strip()
         else:
-            self.run.step = event
-            if event.stage == "train":
-                self.run.started = self.run.started or time.monotonic()
-                self.run.trained = event
-                self.run.losses.append(event.loss or 0.0)
+            self.run.take(event)
 
     def keep(self, model: "Model | None", generation: int) -> None:
         """Keep the model that a run returned; one that was read from disk brings its classes."""
@@ -276,6 +326,19 @@ class Controller(Marks):
         """Take no more from the run under way."""
         self.generation += 1
         self.run = None
+
+    def _add_seeds(self, seeds: np.ndarray) -> None:
+        """Add seeds of the running work's image to its hints."""
+        assert self.run is not None
+        assert self.run.image is not None
+        hints = self.hints
+        if hints is None or hints.data.shape != seeds.shape:
+            hints = self.new_hints()
+        count = self.tags.view.place(seeds, hints, self.run.image)
+        self.message = (
+            f"{count:,} voxels were added to the hints; Ctrl+Z takes them back. Paint over what is wrong, "
+            "then press Segment."
+        )
 
     def _know(self, model: "Model") -> None:
         """Take over a model's classes, beside those of the table that it does not know."""

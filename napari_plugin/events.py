@@ -11,9 +11,11 @@ from wsseg.boxes import Segment
 from wsseg.steps import Step
 
 if TYPE_CHECKING:
+    from wsseg.bags import Bags
     from wsseg.boxmasks import Found
     from wsseg.encoder import SavedEncoder
     from wsseg.model import Model
+    from wsseg.tagheat import Heated
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,21 @@ class Objects:
     found: Mapping[int, "Found"]
 
 
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """Heat of tagged images, and the tags that it was learned from."""
+
+    bags: "Bags"
+    heated: "Heated"
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """The seeds of the image: uint8 hint map (*S)."""
+
+    seeds: np.ndarray
+
+
 @dataclass(frozen=True)
 class Note:
     """A sentence for the user; the work goes on."""
@@ -48,5 +65,5 @@ class Opened:
     folder: Path
 
 
-Event = Step | Preview | Objects | Note | Opened
+Event = Step | Preview | Objects | Heat | Seeds | Note | Opened
 Work = Generator[Event, None, Union["Model", None]]

@@ -35,6 +35,7 @@ class FileButtons(QWidget):
             "Save mask …": lambda: self.ask_save("mask"),
             "Save objects …": lambda: self.ask_save("objects"),
             "Save boxes …": self.ask_save_boxes,
+            "Save tags …": self.ask_save_tags,
             "Apply model": lambda: begin(controller.apply),
             "Open model …": self.ask_open_model,
             "Save model …": self.ask_save_model,
@@ -54,17 +55,15 @@ class FileButtons(QWidget):
 
     def ask_save_boxes(self) -> None:
         """Save the boxes where the user says."""
-        if (place := self._place_for("boxes")) is None:
-            return
-        name, _ = QFileDialog.getSaveFileName(
-            self,
-            "Save boxes (COCO; a file that is there keeps the boxes of other images)",
-            str(place),
-            "COCO (*.json)",
-            options=QFileDialog.Option.DontConfirmOverwrite,
-        )
-        if name:
+        title = "Save boxes (COCO; a file that is there keeps the boxes of other images)"
+        if name := self._ask_table("boxes", title, "COCO (*.json)"):
             self.begin(lambda: self.controller.save_boxes(Path(name).with_suffix(".json")))
+
+    def ask_save_tags(self) -> None:
+        """Save the tags where the user says."""
+        title = "Save tags (a table that is there keeps the tags of other images)"
+        if name := self._ask_table("tags", title, "Table (*.csv)"):
+            self.begin(lambda: self.controller.save_tags(Path(name).with_suffix(".csv")))
 
     def ask_save_model(self) -> None:
         """Save the model where the user says."""
@@ -83,6 +82,13 @@ class FileButtons(QWidget):
         name = QFileDialog.getExistingDirectory(self, "Open encoder (a folder)")
         if name:
             self.begin(lambda: self.controller.use_encoder(Path(name)))
+
+    def _ask_table(self, role: str, title: str, kind: str) -> str:
+        """The name of a table to write, which may be there; empty where the user wants none."""
+        if (place := self._place_for(role)) is None:
+            return ""
+        merge = QFileDialog.Option.DontConfirmOverwrite
+        return QFileDialog.getSaveFileName(self, title, str(place), kind, options=merge)[0]
 
     def _place_for(self, role: str) -> Path | None:
         """Where to offer to save; None where there is no image, which is told."""

@@ -67,6 +67,8 @@ def key_map(keys: Mapping[str, str]) -> QWidget:
     grid.setContentsMargins(0, 0, 0, 0)
     for row, (key, meaning) in enumerate(keys.items()):
         grid.addWidget(QLabel(f"<b>{key}</b>"), row, 0)
-        grid.addWidget(QLabel(meaning), row, 1)
+        told = QLabel(meaning)
+        told.setWordWrap(True)  # or the longest would say how narrow the panel can be
+        grid.addWidget(told, row, 1)
     grid.setColumnStretch(1, 1)
     return inside

@@ -20,6 +20,8 @@ from napari_plugin.layers import (
     to_image,
 )
 from napari_plugin.results import find, find_or_make, toggle
+from napari_plugin.taglayer import put_tags
+from napari_plugin.tagtool import TagTool
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, Hints
 
@@ -42,6 +44,7 @@ class Marks:
     Attributes:
         image, hints, clicks: The layers at work, or None.
         boxes: Those at work.
+        tags: Those at work.
         table: The classes.
         selected: The class that the brush paints, 255 for background.
         message: The last thing worth telling.
@@ -55,6 +58,7 @@ class Marks:
         self.clicks: Points | None = None
         self.table = ClassTable()
         self.boxes = BoxTool(self.table, self._mark_changed)
+        self.tags = TagTool(layers, self.table)
         self.selected = 1
         self.message = ""
         self.touched = 0.0
@@ -70,6 +74,7 @@ class Marks:
         """
         self.image = self.hints = self.clicks = None
         self.boxes.choose(None)
+        self.tags.choose(None)
         if layer is None:
             return
         to_image(layer)
@@ -81,6 +86,8 @@ class Marks:
                 self.choose_clicks(other)
             elif belongs(other, layer, "boxes"):
                 self.choose_boxes(other)
+        self.tags.choose(layer)
+        self._paint_classes()
 
     def choose_hints(self, layer: "Labels | None") -> None:
         """Take hints from this Labels layer, and classes where it knows them."""
@@ -146,6 +153,8 @@ class Marks:
             self.layers.append(layer)
             self.choose_boxes(layer)
         self.boxes.all_boxed = drawing.all_boxed
+        if drawing.tags is not None:
+            put_tags(image, drawing.tags)
         if drawing.clicks:
             clicks = self.new_clicks()
             clicks.data = np.array([click.position for click in drawing.clicks])
@@ -197,6 +206,8 @@ class Marks:
             raise InputError(f"“{self.classes[class_id]}” is still painted in the hints; erase that first.")
         if self.boxes.uses(class_id):
             raise InputError(f"There are boxes of “{self.classes[class_id]}” still; delete them first.")
+        if self.tags.uses(class_id):
+            raise InputError(f"Images are tagged with “{self.classes[class_id]}” still; untag them first.")
         self.table.remove(class_id)
         self._paint_classes()
         self.select(min(self.classes))
@@ -211,6 +222,7 @@ class Marks:
         if self.clicks is not None:
             self.clicks.feature_defaults = {"class": str(self._click_class())}
         self.boxes.select(class_id)
+        self.tags.view.select(class_id)
 
     def next_class(self) -> int:
         """The class after the selected one in turn, background after the last."""
@@ -272,6 +284,7 @@ class Marks:
         if (mask := find(self.layers, self.image, "mask")) is not None:
             mask.colormap = colormap(self.colours)
         self.boxes.tidy()
+        self.tags.view.paint_classes()
         if self.hints is not None:
             self.hints.colormap = colormap(self.colours)
         for layer in (self.hints, self.boxes.layer):

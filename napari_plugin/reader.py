@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_plugin.boxlayer import look, to_shapes
 from napari_plugin.layers import KEY, colormap
+from napari_plugin.taglayer import to_rows
 from wsseg.colours import class_colour
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, is_image, read_image, stem_of
@@ -47,7 +48,10 @@ def read_dataset(path: str) -> list[LayerData]:
     found: list[LayerData] = []
     for index, item in enumerate(dataset.items[:MOST]):
         image, hints = dataset.read_alone(item)
-        layers = [image_layer(image, item.image), *_hint_layers(image, hints, item.image, classes)]
+        layers = [
+            tagged(image_layer(image, item.image), hints, classes),
+            *_hint_layers(image, hints, item.image, classes),
+        ]
         for _, options, _ in layers:
             options["visible"] = index == 0
         found += layers
@@ -75,6 +79,13 @@ def image_layer(image: Image, path: Path) -> LayerData:
             options[name] = (value, *options[name])
     options["metadata"] = {KEY: {"id": str(path), "path": str(path), "kind": image.kind}}
     return data, options, "image"
+
+
+def tagged(layer: LayerData, hints: Hints, classes: dict[int, str]) -> LayerData:
+    """The image with its tags in the layer's metadata, where it has some."""
+    if hints.tags is not None:
+        layer[1]["metadata"][KEY].update(tags=to_rows(hints.tags), classes=dict(classes))
+    return layer
 
 
 def _hint_layers(image: Image, hints: Hints, path: Path, classes: dict[int, str]) -> list[LayerData]:

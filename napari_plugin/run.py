@@ -11,7 +11,15 @@ from wsseg.steps import Step
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
-_WORDS = {"load": "Getting ready", "propagate": "Following the strokes", "save": "Saving"}
+_WORDS = {
+    "load": "Getting ready",
+    "propagate": "Following the strokes",
+    "save": "Saving",
+    "read": "Reading the tagged images",
+    "check": "Checking on what was held back",
+}
+_COUNTED = {"boxes": "Masks of boxes", "heat": "Heat maps", "seeds": "Seeds along edges"}
+_TRAINED = {"train": "Training", "classify": "Learning the tags"}
 
 
 @dataclass(eq=False)
@@ -26,6 +34,15 @@ class Run:
     started: float | None = None  # when the first training step was done
     losses: list[float] = field(default_factory=list)
 
+    def take(self, step: Step) -> None:
+        """The work has come this far."""
+        self.step = step
+        if step.stage in _TRAINED:
+            if self.trained is None or step.index < self.trained.index:  # or a training begins anew
+                self.started = time.monotonic()
+            self.trained = step
+            self.losses.append(step.loss or 0.0)
+
     def seconds_left(self) -> float | None:
         """Of training, from its pace so far, previews included; None while that can't be told."""
         if self.trained is None or self.started is None or self.trained.index < 3:
@@ -37,11 +54,11 @@ class Run:
         """What is going on, in a line."""
         if self.step.stage in _WORDS:
             return f"{_WORDS[self.step.stage]} …"
-        if self.step.stage == "boxes":
-            return f"Masks of boxes: {self.step.index} of {self.step.total}"
+        if self.step.stage in _COUNTED:
+            return f"{_COUNTED[self.step.stage]}: {self.step.index} of {self.step.total}"
         if self.step.stage == "predict" or self.trained is None:
             return f"Predicting the whole image: tile {self.step.index} of {self.step.total}"
-        text = f"Training: step {self.trained.index} of {self.trained.total}"
+        text = f"{_TRAINED[self.trained.stage]}: step {self.trained.index} of {self.trained.total}"
         left = self.seconds_left()
         return text if left is None else f"{text}, {duration(left)} left"
 

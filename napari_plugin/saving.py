@@ -11,17 +11,19 @@ from napari_plugin.results import as_classes, find
 from wsseg.errors import InputError
 from wsseg.images import mask_path, peek_image, stem_of
 
+TABLES = {"boxes": "boxes.json", "tags": "tags.csv"}
+
 if TYPE_CHECKING:
     from napari.components import LayerList
     from napari.layers import Image as ImageLayer
 
 
 def place_for(image: "ImageLayer", role: str) -> Path:
-    """A good place beside the image, in its kind of file; for "boxes" the dataset folder that it is of."""
+    """A good place beside the image, in its kind of file; tables in the dataset folder that it is of."""
     source = file_of(image)
-    if role == "boxes":
+    if role in TABLES:
         folder = Path() if source is None else source.parent
-        return (folder.parent if folder.name == "images" else folder) / "boxes.json"
+        return (folder.parent if folder.name == "images" else folder) / TABLES[role]
     if source is None:
         return mask_path("", f"{image.name}_{role}", to_image(image))
     return mask_path(source.parent, f"{stem_of(source)}_{role}", peek_image(source))

@@ -212,7 +212,7 @@ def save_mask(
         InputError: The layer shows a NIfTI file in another order of axes, or the disk refuses.
     """
     yield Step("save", 0, 1)
-    write_mask(path, mask, image if source is None else _stored(image, source, name))
+    write_mask(path, mask, image if source is None else stored(image, source, name))
     yield Step("save", 1, 1)
 
 
@@ -234,12 +234,12 @@ def save_boxes(
 
     yield Step("save", 0, 1)
     if source is not None:
-        _stored(image, source, name)
+        stored(image, source, name)
     save_boxes(path, name if source is None else source.name, image.shape, boxes, classes)
     yield Step("save", 1, 1)
 
 
-def _stored(image: Image, source: Path, name: str) -> Image:
+def stored(image: Image, source: Path, name: str) -> Image:
     """The image as its file has it, so that the file's geometry comes back on the mask."""
     stored = read_image(source)
     if (stored.shape, stored.channels) == (image.shape, image.channels):

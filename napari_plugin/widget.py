@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
-    QCheckBox,
     QComboBox,
     QLabel,
     QProgressBar,
@@ -21,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_plugin.autosave import Autosave, sessions_folder
 from napari_plugin.backend import begin_loading
+from napari_plugin.boxrows import BoxRows
 from napari_plugin.classlist import ClassList
 from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
@@ -30,6 +30,8 @@ from napari_plugin.forms import button, fill, form, group, key_map, row
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
 from napari_plugin.restorerow import RestoreRow
+from napari_plugin.taglayer import is_heat
+from napari_plugin.tagpanel import TagPanel
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
 
@@ -93,13 +95,6 @@ class SegmentWidget(QScrollArea):
         self.objects.setToolTip(
             "Every object: the mask is what strokes reach. Examples: the network finds the others too."
         )
-        self.slices = QSpinBox()
-        self.slices.setSpecialValueText("two rectangles")
-        self.slices.setSuffix(" slices")
-        self.slices.setMaximum(9999)
-        self.slices.setToolTip("How far a rectangle reaches in a volume; or draw both ends of the box.")
-        self.all_boxed = QCheckBox("All objects have a box")
-        self.all_boxed.setToolTip("Then all outside of the boxes is background when the network learns.")
         self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
@@ -108,6 +103,9 @@ class SegmentWidget(QScrollArea):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self.message.setObjectName("message")
 
+        self.tags = TagPanel(
+            self.viewer, self.controller, self.steps, self.try_to, self.begin, self._view, self.choose_image
+        )
         column = QVBoxLayout()
         column.addLayout(
             form(
@@ -115,18 +113,14 @@ class SegmentWidget(QScrollArea):
                 ("Hints", row(self.hints, button("New", self.new_hints), stretch=0)),
                 ("Clicks", row(self.clicks, button("New", self.new_clicks), stretch=0)),
                 ("Boxes", row(self.boxes, button("New", self.new_boxes), stretch=0)),
+                ("Tags", self.tags.head),
             )
         )
         self.restore = RestoreRow(self.autosave, self.try_to, self.begin)
         column.addWidget(self.restore)
-        self.depth_row = QWidget()
-        self.depth_row.setLayout(form(("Depth", self.slices)))
-        column.addWidget(self.depth_row)
-        self.boxes_row = QWidget()
-        line = row(self.all_boxed, button("Masks of boxes", self.find_objects), stretch=0)
-        line.setContentsMargins(0, 0, 0, 0)
-        self.boxes_row.setLayout(line)
-        column.addWidget(self.boxes_row)
+        self.box_rows = BoxRows(self.controller, self.try_to, self.find_objects)
+        column.addWidget(self.box_rows)
+        column.addWidget(self.tags)
         column.addWidget(group("Classes", self.classes))
         self.instant = InstantPanel(self.controller.instant, self._view)
         column.addWidget(self.instant)
@@ -144,8 +138,6 @@ class SegmentWidget(QScrollArea):
         self.setWidget(inside)
         # on a low screen it scrolls up and down, never sideways
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        bar = cast(QScrollBar, self.verticalScrollBar())
-        self.setMinimumWidth(inside.minimumSizeHint().width() + bar.sizeHint().width() + 4)
 
     def _listen(self) -> None:
         layers, c = self.viewer.layers, self.controller
@@ -157,8 +149,6 @@ class SegmentWidget(QScrollArea):
         self.hints.activated.connect(lambda: self.try_to(c.choose_hints, self.hints.currentData()))
         self.clicks.activated.connect(lambda: self.try_to(c.choose_clicks, self.clicks.currentData()))
         self.boxes.activated.connect(lambda: self.try_to(c.choose_boxes, self.boxes.currentData()))
-        self.slices.valueChanged.connect(c.boxes.set_depth)
-        self.all_boxed.toggled.connect(lambda on: self.try_to(c.say_all_boxed, on))
         self.classes.selected.connect(self.take_class)
         self.classes.added.connect(lambda: self.try_to(c.add_class))
         self.classes.removed.connect(lambda k: self.try_to(c.remove_class, k))
@@ -190,6 +180,7 @@ class SegmentWidget(QScrollArea):
 
     def choose_image(self, layer: "Layer | None") -> None:
         """Work on another image; what runs on the old one is stopped."""
+        self.autosave.pulse()
         self.stop()
         if self.try_to(self.controller.choose_image, layer):
             self._turn()
@@ -347,7 +338,7 @@ class SegmentWidget(QScrollArea):
         c, layers = self.controller, list(self.viewer.layers)
         if event is not None and event.type == "inserted":
             event.value.events.name.connect(self._list_layers)
-        kinds = {name: [layer for layer in layers if type(layer).__name__ == name] for name in _SHOWN}
+        kinds = {name: [x for x in layers if type(x).__name__ == name and not is_heat(x)] for name in _SHOWN}
         if c.image is not None and c.image not in layers:
             self.choose_image(None)
         if c.image is None and kinds["Image"]:
@@ -371,10 +362,9 @@ class SegmentWidget(QScrollArea):
         c, run = self.controller, self.controller.run
         self.classes.show_classes(c.classes, c.colours, c.selected)
         self.restore.show_state()
-        boxed = c.boxes.layer is not None
-        self.boxes_row.setVisible(boxed)
-        self.depth_row.setVisible(boxed and c.image is not None and to_image(c.image).ndim == 3)
+        self.box_rows.show_state()
         busy = self.worker is not None
+        self.tags.show_state(busy=busy)
         self.go.setEnabled(not busy)
         self.stop_button.setEnabled(busy)
         self.go.setText("Segment" if c.model is None else "Segment on")
@@ -388,6 +378,9 @@ class SegmentWidget(QScrollArea):
             self.status.setText(run.words())
         self.message.setText(c.message)
         self.message.setVisible(bool(c.message))
+        # here, not when it is built: napari's theme changes the sizes
+        inside, bar = cast(QWidget, self.widget()), cast(QScrollBar, self.verticalScrollBar())
+        self.setMinimumWidth(inside.minimumSizeHint().width() + bar.sizeHint().width() + 4)
 
 
 _SHOWN = ("Image", "Labels", "Points", "Shapes")

@@ -1,7 +1,7 @@
-"""Draws docs/images/napari.png, napari-boxes.png, napari-learn.png: the plugin at work on brains and coins.
+"""Draws pictures of the plugin at work in docs/images: napari.png, and one each of boxes, tags and learning.
 
-`python scripts/screenshots.py [hints] [boxes] [learn] [STEPS]`: all where none is named. Needs a screen
-(make screenshots brings one) and nilearn.
+`python scripts/screenshots.py [hints] [boxes] [tags] [learn] [STEPS]`: all pictures where none is named.
+Needs a screen (make screenshots brings one) and nilearn.
 """
 
 import runpy
@@ -137,6 +137,36 @@ def learn() -> None:
     viewer.close()
 
 
+def tags() -> None:
+    """Open pictures that are tagged with "coin" or with none, and find where the coins are."""
+    viewer = window()
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        runpy.run_path(str(ROOT / "examples" / "tags.py"))
+        viewer.open("coins-tagged", plugin="wsseg")
+    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
+    controller, panel = widget.controller, widget.tags
+    shown = next(layer for layer in viewer.layers if layer.name.startswith("03-coin"))
+    controller.tags.show_alone(shown)
+    widget.choose_image(shown)
+    wait(60, backend._done.is_set)
+    widget.steps.setValue(STEPS)
+    began = time.monotonic()
+    panel.find_heat()
+    slowest = wait(1200, lambda: widget.worker is None)
+    print(f"heat after {time.monotonic() - began:.1f} s; slowest answer {slowest:.2f} s")
+    print(panel.verdict.text())
+    widget.steps.setValue(0)
+    wait(2, lambda: not controller.tags.view.unfinished)
+    viewer.layers.selection.active = viewer.layers[f"{shown.name} seeds"]
+    viewer.reset_view()
+    for widget in QApplication.allWidgets():
+        if type(widget).__name__ == "NapariQtNotification":  # that there are more pictures
+            widget.close()
+    wait(1)
+    save(viewer, "napari-tags.png")
+    viewer.close()
+
+
 def hints() -> None:
     """Paint, train, and take the picture."""
     viewer = window()
@@ -177,6 +207,8 @@ def hints() -> None:
 
 
 if __name__ == "__main__":
-    for draw in (boxes, learn, hints):
-        if draw.__name__ in sys.argv or not {"boxes", "learn", "hints"} & set(sys.argv):
+    pictures = (boxes, tags, learn, hints)
+    named = {draw.__name__ for draw in pictures} & set(sys.argv)
+    for draw in pictures:
+        if draw.__name__ in named or not named:
             draw()

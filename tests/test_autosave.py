@@ -14,6 +14,7 @@ from test_controller import mask_layer, run, scene
 
 from napari_plugin.autosave import Autosave, about_image, newest_session, sessions_folder
 from napari_plugin.controller import Controller
+from napari_plugin.taglayer import tags_of
 from wsseg.drawing import Drawing, differences
 from wsseg.hints import BACKGROUND
 from wsseg.journal import read_journal
@@ -90,6 +91,7 @@ def test_everything_comes_back(tmp_path, working, ndim):
     corners[:, -2:] = [[2, 2], [2, 9], [7, 9], [7, 2]]
     controller.boxes.layer.add_rectangles(corners)
     controller.say_all_boxed(True)
+    controller.tags.toggle(1, ([0.0] * ndim, [ndim - 2, ndim - 1]))
     run(controller, controller.segment(steps=2))
     settle(autosave)
     autosave.close()
@@ -98,6 +100,8 @@ def test_everything_comes_back(tmp_path, working, ndim):
     assert expected.classes == {1: "cell", 2: "class 2"}
     assert [click.class_id for click in expected.clicks] == [2]
     assert len(expected.boxes) == 1
+    assert expected.tags is not None
+    assert expected.tags == tags_of(controller.image)
     assert np.array_equal(expected.mask, mask_layer(controller).data)
     assert load_model(folder / "model").config.classes
 
@@ -111,6 +115,7 @@ def test_everything_comes_back(tmp_path, working, ndim):
     assert again.found() is None
     assert later.read_hints().same(controller.read_hints())
     assert later.colours == controller.colours
+    assert tags_of(image) == expected.tags
     assert np.array_equal(mask_layer(later).data, mask_layer(controller).data)
     later.hints.paint((1,) * ndim, BACKGROUND)
     settle(again)

@@ -224,7 +224,7 @@ def test_a_session_becomes_a_dataset(tmp_path, dims):
     image = next(tmp_path.glob("scan.*"))
     journal = Journal(tmp_path / "session", {"image": str(image), "shape": list(SIZE[dims])})
     now = drawn(dims)
-    now.tags = None
+    now.tags = frozenset({Tag(1), Tag(2)})
     for kind, values, block in differences(Drawing(SIZE[dims]), now):
         journal.append(kind, values, block)
     journal.append("clicks", {"clicks": []})
@@ -234,13 +234,14 @@ def test_a_session_becomes_a_dataset(tmp_path, dims):
     ).output
     assert "Voxels painted: cell" in said
     told = json.loads((tmp_path / "t.json").read_text())
-    assert told["changes"] == 6
+    assert told["changes"] == 7
     assert told["marked"]["clicks"] == 0
     dataset = open_dataset(tmp_path / "data")
     found = dataset.read(dataset.items[0])[1]
     assert np.array_equal(found.scribbles, now.hints)
     assert [(box.start, box.stop, box.class_id) for box in found.boxes] == [((0,) * dims, (3,) * dims, 1)]
     assert dataset.classes == {1: "cell", 2: "wärts"}
+    assert found.tags == now.tags
     before = replay(tmp_path / "session", until=4).drawing
     assert before.clicks == now.clicks
     assert not before.boxes

@@ -173,10 +173,10 @@ def test_boxes_become_objects_by_themselves_and_by_key(scene, qtbot):
     truth[4:12, 4:12, 4:12] = True
     assert (found & truth).sum() / (found | truth).sum() > 0.8
     assert widget.status.text() == "Done."
-    assert widget.depth_row.isVisibleTo(widget)
+    assert widget.box_rows.depth_row.isVisibleTo(widget)
     keys["N"](viewer)  # boxes are drawn: the next class is for them
     assert viewer.layers.selection.active == layer
-    widget.slices.setValue(4)
+    widget.box_rows.slices.setValue(4)
     drag(layer, (11, 13, 13), (11, 15, 15))
     assert list(layer.features["depth"]) == [0, 0, 4]
     qtbot.waitUntil(lambda: 2 in c.boxes.found, timeout=60_000)

@@ -1,6 +1,6 @@
 """Tags as bags: each tagged image, or tagged slice of a volume, with the classes that are somewhere in it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,19 +61,49 @@ def place_of(bag: Bag, axis: int | None) -> tuple:
 
 
 def read_bags(dataset: Dataset) -> Bags:
-    """The tags of a dataset as bags.
-
-    Where slices are tagged, tags of whole volumes only say which slices are empty: of a volume that is tagged
-    as "none" every slice is. Classes that no tag names are left to other hints.
+    """The tags of a dataset as bags; see `make_bags`.
 
     Raises:
-        InputError: There are no tags, or none that tell classes apart: a class that every bag has or none
-            has, or one in fewer than three; slices tagged along two axes.
+        InputError: There are no tags, or none that tell classes apart.
     """
     where = dataset.folder / "tags.csv"
     if not dataset.tags:
         raise InputError(f"{dataset.folder}: has no tags; tags.csv with columns image,class is right.")
-    axes = {tag.axis for tags in dataset.tags.values() for tag in tags if tag.axis is not None}
+    tags = {item: dataset.tags[item.stem] for item in dataset.items if item.stem in dataset.tags}
+    bags = make_bags(tags, lambda item: dataset.peek(item).shape, dataset.classes, str(where))
+    marked = {k for item in dataset.items for k in dataset.table_classes(item.stem)}
+    painted = any(item.hints or item.mask for item in dataset.items)
+    unnamed = [k for k in dataset.classes if k not in marked]
+    if unnamed and not painted:
+        raise InputError(
+            f"{where}: no {_what(bags)} has class {unnamed[0]} ({dataset.classes[unnamed[0]]}); tag some, or "
+            "take the class out of classes.json."
+        )
+    return bags
+
+
+def make_bags(
+    tags: Mapping[Item, frozenset[Tag]],
+    shape_of: Callable[[Item], tuple[int, ...]],
+    classes: Mapping[int, str],
+    where: str,
+) -> Bags:
+    """Tags as bags.
+
+    Where slices are tagged, tags of whole volumes only say which slices are empty: of a volume that is tagged
+    as "none" every slice is. Classes that no tag names are left to other hints.
+
+    Args:
+        tags: Of each tagged image.
+        shape_of: Gives an image's spatial shape.
+        classes: Class id to name.
+        where: Where the tags stand, for messages.
+
+    Raises:
+        InputError: They don't tell classes apart: a class that every bag has or none has, or one in fewer
+            than three; slices tagged along two axes.
+    """
+    axes = {tag.axis for own in tags.values() for tag in own if tag.axis is not None}
     if len(axes) > 1:
         raise InputError(
             f"{where}: slices are tagged along the axes {' and '.join(map(str, sorted(axes)))}; tags of "
@@ -81,14 +111,11 @@ def read_bags(dataset: Dataset) -> Bags:
         )
     axis = axes.pop() if axes else None
     bags: list[Bag] = []
-    for item in dataset.items:
-        tags = dataset.tags.get(item.stem)
-        if tags is not None:
-            bags += _bags_of(item, tags, None if axis is None else dataset.peek(item).shape[axis])
+    for item, own in tags.items():
+        bags += _bags_of(item, own, None if axis is None else shape_of(item)[axis])
     named = {k for bag in bags for k in bag.classes}
-    classes = {k: name for k, name in dataset.classes.items() if k in named}
-    found = Bags(tuple(bags), classes, axis)
-    _check(found, dataset)
+    found = Bags(tuple(bags), {k: name for k, name in classes.items() if k in named}, axis)
+    _check(found, where)
     return found
 
 
@@ -105,20 +132,15 @@ def _bags_of(item: Item, tags: frozenset[Tag], slices: int | None) -> list[Bag]:
     return [Bag(item, frozenset(ids - {0}), index) for index, ids in sorted(by_slice.items())]
 
 
-def _check(bags: Bags, dataset: Dataset) -> None:
-    """Whether the tags tell classes apart; see `read_bags`."""
-    where = dataset.folder / "tags.csv"
-    what = "image" if bags.axis is None else "slice"
+def _what(bags: Bags) -> str:
+    return "image" if bags.axis is None else "slice"
+
+
+def _check(bags: Bags, where: str) -> None:
+    """Whether the tags tell classes apart; see `make_bags`."""
+    what = _what(bags)
     if not bags.classes:
         raise InputError(f"{where}: no {what} has any class; a class in at least {FEWEST} of them is right.")
-    marked = {k for item in dataset.items for k in dataset.table_classes(item.stem)}
-    painted = any(item.hints or item.mask for item in dataset.items)
-    unnamed = [k for k in dataset.classes if k not in marked]
-    if unnamed and not painted:
-        raise InputError(
-            f"{where}: no {what} has class {unnamed[0]} ({dataset.classes[unnamed[0]]}); tag some, or take "
-            "the class out of classes.json."
-        )
     table = bags.table()
     for column, (k, name) in enumerate(bags.classes.items()):
         there = int(table[:, column].sum())
@@ -126,7 +148,7 @@ def _check(bags: Bags, dataset: Dataset) -> None:
         if absent == 0:
             raise InputError(
                 f"{where}: every tagged {what} has class {k} ({name}); {what}s without it are needed to tell "
-                "where it is: a row with an empty class says that there is none."
+                "where it is: tag some as having none (in tags.csv by a row with an empty class)."
             )
         if min(there, absent) < FEWEST:
             few, kind = min((there, "with"), (absent, "without"))

@@ -17,6 +17,7 @@ from wsseg.hints import BACKGROUND
 from wsseg.images import Image, mask_path, peek_image, stem_of, write_mask
 from wsseg.journal import Entry, read_journal
 from wsseg.tables import write_clicks
+from wsseg.tagfile import save_tags
 
 PAUSE = 30.0  # seconds without a change that count as work; of a longer gap no more than this
 
@@ -141,5 +142,7 @@ def write_dataset(session: Session, out: Path) -> None:
             write_mask(mask_path(fresh / "hints", stem, like), drawing.hints, like)
         if drawing.clicks:
             write_clicks(fresh / "clicks.csv", {stem: drawing.clicks}, len(drawing.shape))
+        if drawing.tags is not None:
+            save_tags(fresh / "tags.csv", {source.name: drawing.tags}, dict(drawing.classes))
         if drawing.boxes:
             save_boxes(fresh / "boxes.json", source.name, drawing.shape, drawing.boxes, dict(drawing.classes))

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wsseg.atomic import write_beside
-from wsseg.bags import Bag, Bags
+from wsseg.bags import Bags
 from wsseg.cam import Kind
 from wsseg.classifier import TagModel, load_classifier
 from wsseg.encoder import SavedEncoder
@@ -25,8 +25,9 @@ from wsseg.seeds import SeedConfig, merge, seeds
 from wsseg.steps import Step
 from wsseg.tables import read_json
 from wsseg.tagfit import TagConfig, fit_classifier
-from wsseg.tagged import NORMALISATION, open_tagged, slice_of
-from wsseg.thresholds import Thresholds, choose_thresholds, sample_heat
+from wsseg.tagged import NORMALISATION, open_tagged
+from wsseg.tagheat import heat_parts, join_parts, part_of, share_thresholds
+from wsseg.thresholds import Thresholds
 
 RECORD, RESULT, ROOM = "seeds.json", "quality.json", "work"
 LAYOUT = Layout("seeds", RECORD, RESULT, (), (ROOM, "hints", "heat", "classifier"), "tags")
@@ -104,7 +105,9 @@ def seed_steps(
         model, device=config.train.device, kind=config.kind, scales=config.scales, flips=config.flips
     )
     yield from _heat(dataset, bags, heater, room)
-    thresholds = _thresholds(bags, room, meaningless, force=config.force)
+    thresholds = share_thresholds(
+        bags, lambda item: np.load(room / f"{item.stem}.npy"), meaningless, force=config.force
+    )
     counts = yield from _seeds(dataset, bags, thresholds, config.seeds, out)
     found = Seeded(model, thresholds, counts)
     _write_result(found, out)
@@ -136,43 +139,13 @@ def _heat(dataset: Dataset, bags: Bags, heater: Heater, room: Path) -> Generator
         path = room / f"{item.stem}.npy"
         if not path.is_file():
             image, _ = dataset.read(item)
-            statistics = NORMALISATION.measure(image, str(item.image))
-            if bags.axis is None:
-                heat = heater.heat(image, statistics)
-            else:
-                axis = bags.axis
-                parts = []
-                for number in range(image.shape[axis]):
-                    parts.append(heater.heat(slice_of(image, axis, number), statistics))
-                    yield Step("heat", index - 1, len(bags.items), info={"file": item.image.name})
-                heat = np.stack(parts, axis + 1)
+            parts = []
+            for part in heat_parts(heater, image, str(item.image), bags.axis):
+                parts.append(part)
+                yield Step("heat", index - 1, len(bags.items), info={"file": item.image.name})
             with write_beside(path) as fresh, open(fresh, "wb") as handle:
-                np.save(handle, heat.astype(np.float32))
+                np.save(handle, join_parts(parts, bags.axis))
         yield Step("heat", index, len(bags.items), info={"file": item.image.name})
-
-
-def _part(array: np.ndarray, bag: Bag, axis: int | None) -> np.ndarray:
-    """What belongs to a bag of an image's array (..., *S)."""
-    if bag.index is None or axis is None:
-        return array
-    return array.take(bag.index, axis + 1)
-
-
-def _thresholds(
-    bags: Bags, room: Path, meaningless: set[int], *, force: bool
-) -> dict[int, Thresholds | None]:
-    there: dict[int, list[np.ndarray]] = {k: [] for k in bags.classes}
-    absent: dict[int, list[np.ndarray]] = {k: [] for k in bags.classes}
-    for item in bags.items:
-        heat = np.load(room / f"{item.stem}.npy")
-        for bag in bags.of(item):
-            for row, k in enumerate(bags.classes):
-                side = there if k in bag.classes else absent
-                side[k].append(sample_heat(_part(heat, bag, bags.axis)[row]))
-    return {
-        k: None if k in meaningless else choose_thresholds(there[k], absent[k], force=force)
-        for k in bags.classes
-    }
 
 
 def _seeds(
@@ -207,18 +180,29 @@ def seeds_of(
     config: SeedConfig,
 ) -> np.ndarray:
     """The hint map (*S) of one image; slices that nobody tagged are unknown."""
+    result = np.zeros(image.shape, np.uint8)
+    for place, found in seed_parts(image, heat, bags, item, thresholds, config):
+        result[place] = found
+    return result
+
+
+def seed_parts(
+    image: Image,
+    heat: np.ndarray,
+    bags: Bags,
+    item: Item,
+    thresholds: Mapping[int, Thresholds | None],
+    config: SeedConfig,
+) -> Iterator[tuple[tuple, np.ndarray]]:
+    """The seeds of each bag of an image, with its place in the hint map (*S)."""
     statistics: Statistics = NORMALISATION.measure(image, str(item.image))
     values = statistics.apply(np.asarray(image.data))
-    result = np.zeros(image.shape, np.uint8)
     spacing = [s for a, s in enumerate(image.spacing) if a != bags.axis]
     for bag in bags.of(item):
-        own, view = _part(heat, bag, bags.axis), _part(values, bag, bags.axis)
+        own, view = part_of(heat, bag, bags.axis), part_of(values, bag, bags.axis)
         found = seeds(own, view, sorted(bag.classes), thresholds, config, spacing=spacing)
-        if bag.index is None or bags.axis is None:
-            result = found
-        else:
-            result[(slice(None),) * bags.axis + (bag.index,)] = found
-    return result
+        whole = bag.index is None or bags.axis is None
+        yield () if whole else (slice(None),) * (bags.axis or 0) + (bag.index,), found
 
 
 def _read_result(out: Path) -> Seeded:

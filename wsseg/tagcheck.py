@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from wsseg.classifier import TagModel, probabilities
+from wsseg.classifier import ClassifierConfig, TagModel, probabilities
 from wsseg.heat import Heater
 from wsseg.steps import Step
 from wsseg.tagged import Tagged
@@ -50,6 +50,18 @@ def check_classifier(
         if area < least_auc(int(truth.sum()), int((~truth).sum())):
             found["meaningless"].append(k)
     return found
+
+
+def check_words(config: ClassifierConfig) -> list[str]:
+    """What the check of a classifier found, a line a class."""
+    quality = config.quality or {}
+    lines = []
+    for k, name in config.classes.items():
+        auc, right = quality["auc"][str(k)], quality["accuracy"][str(k)]
+        line = f"Class {k} ({name}): AUC {auc:.2f}, right {right:.0%} (a constant guess: "
+        line += f"{quality['constant'][str(k)]:.0%}), on {quality['held_back']} held back"
+        lines.append(line + ("; its maps mean nothing." if k in quality["meaningless"] else "."))
+    return lines
 
 
 def centred(model: TagModel, tagged: Sequence[Tagged], device: str) -> TagModel:

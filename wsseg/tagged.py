@@ -7,7 +7,7 @@ import numpy as np
 
 from wsseg.bags import Bag, Bags
 from wsseg.errors import InputError
-from wsseg.folder import Dataset
+from wsseg.folder import Dataset, Item
 from wsseg.images import Image
 from wsseg.normalise import Normalisation, Statistics
 from wsseg.patches import read_padded
@@ -45,20 +45,28 @@ def open_tagged(
     dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of reading
     if bags.axis is not None and dataset.dims == 2:
         raise InputError(f"{dataset.folder / 'tags.csv'}: tags name slices, but the images are pictures.")
-    table = bags.table()
-    rows: dict[str, list[int]] = {}
-    for row, bag in enumerate(bags.bags):
-        rows.setdefault(bag.item.stem, []).append(row)
     result = []
-    for index, own in enumerate(rows.values(), 1):
-        item = bags.bags[own[0]].item
+    for index, item in enumerate(bags.items, 1):
         image, _ = dataset.read(item)
-        statistics = normalisation.measure(image, str(item.image))
-        for row in own:
-            bag = bags.bags[row]
-            view = image if bag.index is None else slice_of(image, bags.axis or 0, bag.index)
-            result.append(Tagged(bag, view, statistics, table[row]))
-        yield Step("read", index, len(rows), info={"file": item.image.name})
+        result += tagged_of(bags, item, image, normalisation)
+        yield Step("read", index, len(bags.items), info={"file": item.image.name})
+    return result
+
+
+def tagged_of(
+    bags: Bags, item: Item, image: Image, normalisation: Normalisation = NORMALISATION
+) -> list[Tagged]:
+    """The bags of one image, with its values.
+
+    Raises:
+        InputError: The image is constant or not finite.
+    """
+    statistics = normalisation.measure(image, str(item.image))
+    result = []
+    for bag in bags.of(item):
+        view = image if bag.index is None else slice_of(image, bags.axis or 0, bag.index)
+        present = np.array([k in bag.classes for k in bags.classes])
+        result.append(Tagged(bag, view, statistics, present))
     return result
 
 

@@ -136,8 +136,8 @@ def _fit_tags(
     """Train from tags, and from whatever else is marked."""
     from wsseg.bags import check_marks, read_bags
     from wsseg.budget import TAG_STEPS, steps_for
-    from wsseg.commands.seeds import check_words
     from wsseg.seedrun import SeedRun
+    from wsseg.tagcheck import check_words
     from wsseg.tagfit import TagConfig
     from wsseg.tagrounds import fit_tag_steps, room_of
     from wsseg.train import TrainConfig

@@ -10,7 +10,6 @@ from wsseg.commands.running import run_to_end
 from wsseg.errors import InputError
 
 if TYPE_CHECKING:
-    from wsseg.classifier import ClassifierConfig
     from wsseg.seedrun import Seeded
 
 
@@ -126,20 +125,9 @@ def _size_of(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def check_words(config: "ClassifierConfig") -> list[str]:
-    """What the check of a classifier found, a line a class."""
-    quality = config.quality or {}
-    lines = []
-    for k, name in config.classes.items():
-        auc, right = quality["auc"][str(k)], quality["accuracy"][str(k)]
-        line = f"Class {k} ({name}): AUC {auc:.2f}, right {right:.0%} (a constant guess: "
-        line += f"{quality['constant'][str(k)]:.0%}), on {quality['held_back']} held back"
-        lines.append(line + ("; its maps mean nothing." if k in quality["meaningless"] else "."))
-    return lines
-
-
 def _tell(found: "Seeded", out: Path) -> None:
     from wsseg.hints import BACKGROUND
+    from wsseg.tagcheck import check_words
 
     for line in check_words(found.model.config):
         typer.echo(line)

@@ -1,0 +1,285 @@
+"""The tags at work: what is tagged and how it is changed, and the bags for a classifier. Knows no Qt."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_plugin.classtable import ClassTable
+from napari_plugin.layers import KEY, identity, on_screen, to_hints, to_image
+from napari_plugin.results import find
+from napari_plugin.seedview import SeedView
+from napari_plugin.taglayer import Place, kin, put_tags, said, tags_of, with_said
+from napari_plugin.tagwork import HeatJob
+from wsseg.bags import contradiction, make_bags
+from wsseg.errors import InputError
+from wsseg.folder import Item
+from wsseg.hints import Tag
+
+if TYPE_CHECKING:
+    from napari.components import LayerList
+    from napari.layers import Image as ImageLayer
+    from napari.layers import Labels
+
+View = tuple[Sequence[float], Sequence[int]]  # the viewer's point, and the image's axes on screen
+STEPS = 100  # of undo
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What is tagged, and where the user is.
+
+    Attributes:
+        places: The slices of the volume, or the images of a kind.
+        said: Of each the classes that are there; None = not tagged.
+        at: Which of them is on screen, None while a volume is.
+        whole: Whether the places are images.
+    """
+
+    places: tuple[Place, ...]
+    said: tuple[frozenset[int] | None, ...]
+    at: int | None
+    whole: bool
+
+    @property
+    def here(self) -> frozenset[int] | None:
+        """What is said of the place on screen."""
+        return None if self.at is None else self.said[self.at]
+
+
+class TagTool:
+    """What the controller knows of tags.
+
+    Args:
+        layers: The viewer's.
+        table: The classes.
+
+    Attributes:
+        image: The image at work, or None.
+        whole: Of a volume: whether it is tagged as a whole and not slice by slice.
+        last: The newest place that was tagged, from which `extend` goes.
+        view: Heat and seeds.
+    """
+
+    def __init__(self, layers: "LayerList", table: ClassTable) -> None:
+        self.layers, self.table = layers, table
+        self.image: ImageLayer | None = None
+        self.whole = False
+        self.last: Place | None = None
+        self.view = SeedView(layers, table)
+        self._undo: list[tuple[ImageLayer, frozenset[Tag] | None]] = []
+
+    def choose(self, image: "ImageLayer | None") -> None:
+        """Work on this image; classes that its tags name come along."""
+        self.image, self.last = image, None
+        if image is None:
+            self.view.show(None)
+            return
+        self._know_classes(image.metadata.get(KEY, {}).get("classes", {}))
+        self._know_classes({k: f"class {k}" for k in self._used()})
+        if (tags := tags_of(image)) is not None:  # else as it was with the image before
+            self.whole = all(tag.axis is None for tag in tags)
+        self.view.show(image)
+
+    @property
+    def by_slice(self) -> bool:
+        """Whether the next tag is of a slice."""
+        return self.image is not None and to_image(self.image).ndim == 3 and not self.whole
+
+    def kin(self) -> list["ImageLayer"]:
+        """The open images whose tags count together."""
+        return [] if self.image is None else kin(self.layers, self.image)
+
+    def is_used(self) -> bool:
+        """Whether any of these images is tagged."""
+        return any(tags_of(layer) is not None for layer in self.kin())
+
+    def uses(self, class_id: int) -> bool:
+        """Whether an image is tagged with this class."""
+        return class_id in self._used()
+
+    # tagging
+
+    def place(self, view: View) -> Place:
+        """What is tagged next: the image, or the slice on screen.
+
+        Raises:
+            InputError: There is no image, or a volume is on screen and not a slice.
+        """
+        if self.image is None or self.image not in self.layers:
+            raise InputError("Choose an image first: open one, or take one from File > Open Sample > wsseg.")
+        if not self.by_slice:
+            return Place(self.image)
+        point, displayed = view
+        if len(displayed) != 2:
+            raise InputError("A slice can be tagged in the 2D view; leave the 3D view first.")
+        axis = next(axis for axis in range(3) if axis not in displayed)
+        return Place(self.image, axis, on_screen(self.image, point, displayed)[axis].start)
+
+    def toggle(self, class_id: int, view: View) -> None:
+        """Say that a class is there, or take that back; the last one taken back leaves the place untagged."""
+        place = self.place(view)
+        classes = (said(place) or frozenset()) ^ {class_id}
+        self._say([place], classes or None)
+
+    def toggle_none(self, view: View) -> None:
+        """Say that none of the classes is there, or take that back."""
+        place = self.place(view)
+        self._say([place], None if said(place) == frozenset() else frozenset())
+
+    def untag(self, view: View) -> None:
+        """Say nothing of the place."""
+        self._say([self.place(view)], None)
+
+    def extend(self, view: View) -> int:
+        """Say of all slices from the newest tagged one to the one on screen what is said of that one.
+
+        Returns:
+            How many slices these are.
+
+        Raises:
+            InputError: No slice was tagged just before, or it lies along another axis.
+        """
+        here, last = self.place(view), self.last
+        classes = None if last is None else said(last)
+        if (
+            last is None
+            or last.index is None
+            or here.index is None
+            or last.axis != here.axis
+            or classes is None
+        ):
+            raise InputError("Tag a slice first, then go to the last one that looks alike, and press this.")
+        step = 1 if here.index >= last.index else -1
+        places = [replace(here, index=index) for index in range(last.index, here.index + step, step)]
+        self._say(places, classes)
+        return len(places)
+
+    def undo(self) -> None:
+        """Take back the newest change of tags.
+
+        Raises:
+            InputError: There is none.
+        """
+        while self._undo:
+            layer, before = self._undo.pop()
+            if layer in self.layers:
+                put_tags(layer, before)
+                self.last = None
+                return
+        raise InputError("There is no tag to take back.")
+
+    def overview(self, view: View) -> Overview:
+        """What is tagged: of a volume its slices, else the images of a kind."""
+        if self.image is None:
+            return Overview((), (), None, True)
+        if not self.by_slice:
+            layers = self.kin()
+            places = tuple(map(Place, layers))
+            at = next((i for i, layer in enumerate(layers) if layer == self.image), None)
+            return Overview(places, tuple(map(said, places)), at, True)
+        try:
+            here = self.place(view)
+            axis, at = here.axis, here.index
+        except InputError:  # a volume is on screen
+            axis, at = min({tag.axis or 0 for tag in tags_of(self.image) or ()}, default=0), None
+        count = to_image(self.image).shape[axis or 0]
+        places = tuple(Place(self.image, axis, index) for index in range(count))
+        return Overview(places, _said_of_slices(self.image, axis or 0, count), at, False)
+
+    def _say(self, places: Iterable[Place], classes: frozenset[int] | None) -> None:
+        places = list(places)
+        layer = places[0].layer
+        before = now = tags_of(layer)
+        for place in places:
+            now = with_said(now, place, classes)
+        put_tags(layer, now)
+        self._undo = [*self._undo, (layer, before)][-STEPS:]
+        self.last = places[-1]
+
+    # what comes of it
+
+    def next_image(self) -> "ImageLayer":
+        """The image of the kind after this one, shown alone.
+
+        Raises:
+            InputError: There is no other.
+        """
+        layers = self.kin()
+        if len(layers) < 2:
+            raise InputError("No other image of this kind is open; open more of them to tag them one by one.")
+        at = next(i for i, layer in enumerate(layers) if layer == self.image)
+        chosen = layers[(at + 1) % len(layers)]
+        self.show_alone(chosen)
+        return chosen
+
+    def show_alone(self, chosen: "ImageLayer") -> None:
+        """Show this image with its layers, and hide the others of its kind with theirs."""
+        owner = {identity(layer): layer for layer in self.kin()}
+        for layer in self.layers:
+            own = owner.get(layer.metadata.get(KEY, {}).get("of") or identity(layer))
+            if own is not None:
+                layer.visible = own == chosen
+
+    def heat_job(self, hints: "Labels | None", steps: int | None) -> HeatJob:
+        """All that a worker needs to find heat.
+
+        Args:
+            hints: Of the image at work; those of others are found by their layers.
+            steps: Of training; None = the usual ones.
+
+        Raises:
+            InputError: The tags don't tell classes apart, or what is painted contradicts them.
+        """
+        tagged = {layer: tags for layer in self.kin() if (tags := tags_of(layer)) is not None}
+        if not tagged:
+            raise InputError(
+                "Nothing is tagged yet: say which classes are in this image or slice (Ctrl+1 …)."
+            )
+        for layer, tags in tagged.items():
+            painted = hints if layer == self.image else find(self.layers, layer, "hints")
+            marked = replace(to_hints(layer, painted, None, self.table.names), tags=tags)
+            if words := contradiction(marked):
+                raise InputError(f"{layer.name}: {words}; mend one of the two.")
+        items = {Item(identity(layer), Path(layer.name)): tags for layer, tags in tagged.items()}
+        images = {identity(layer): to_image(layer) for layer in tagged}
+        bags = make_bags(items, lambda item: images[item.stem].shape, self.table.names, "The tags")
+        return HeatJob(images, bags, steps)
+
+    def to_save(self) -> dict["ImageLayer", frozenset[Tag]]:
+        """The tags of all images of the kind.
+
+        Raises:
+            InputError: There are none.
+        """
+        found = {layer: tags for layer in self.kin() if (tags := tags_of(layer)) is not None}
+        if not found:
+            raise InputError(
+                "There are no tags yet: say which classes are in this image or slice (Ctrl+1 …)."
+            )
+        return found
+
+    def _used(self) -> set[int]:
+        return {tag.class_id for layer in self.kin() for tag in tags_of(layer) or ()} - {0}
+
+    def _know_classes(self, names: Mapping[int, str]) -> None:
+        """Add classes that the table does not know, and names for those that have none of their own."""
+        fresh = {
+            int(k): str(name)
+            for k, name in names.items()
+            if self.table.names.get(int(k), f"class {k}") == f"class {k}"
+        }
+        if fresh.items() - self.table.names.items():
+            self.table.replace({**self.table.names, **fresh})
+
+
+def _said_of_slices(image: "ImageLayer", axis: int, count: int) -> tuple[frozenset[int] | None, ...]:
+    """`said` of every slice along an axis, in one look at the tags."""
+    tags = tags_of(image)
+    if not tags:
+        return (None if tags is None else frozenset(),) * count
+    own: dict[int, set[int]] = {}
+    for tag in tags:
+        if tag.axis == axis and tag.slice is not None:
+            own.setdefault(tag.slice, set()).add(tag.class_id)
+    return tuple(frozenset(own[index] - {0}) if index in own else None for index in range(count))
