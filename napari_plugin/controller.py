@@ -289,7 +289,7 @@ class Controller(Marks):
         if self.run is None or generation != self.generation:
             return
         if isinstance(event, Preview):
-            self.instant.show_network(self.run.image, event)
+            self.instant.show_network(self.run.image, event, self.run.trained)
             self.model = event.model
         elif isinstance(event, Objects):
             show_objects(self._result("objects"), event.segments, self.boxes.segments)

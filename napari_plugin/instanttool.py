@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from napari_plugin.marks import Marks
     from wsseg.features import Features
     from wsseg.instant import Focus
+    from wsseg.steps import Step
 
 PAUSE = 0.15  # seconds after the last change until an answer begins
+PREVIEW = 1 / 3  # of the training, until which the network's mask is taken for worse than the answer
 LIMIT = 512 * 2**20  # bytes of features up to which it is on by itself
 
 
@@ -157,14 +159,21 @@ class InstantTool:
         if self._marks.image is not None:
             self.masks.show(self._marks.image, self._layer)
 
-    def show_network(self, image: "ImageLayer", event: "Preview") -> None:
-        """The network has predicted a piece; where strokes mark every object, what they reach."""
+    def show_network(self, image: "ImageLayer", event: "Preview", trained: "Step | None") -> None:
+        """The network has predicted a piece; where strokes mark every object, what they reach.
+
+        Args:
+            image: Of which image.
+            event: The piece.
+            trained: How far its training is.
+        """
         self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask)
-        if event.model.config.objects == "marked":
+        half_learnt = trained is not None and trained.index >= PREVIEW * trained.total
+        if half_learnt or event.model.config.objects == "marked":
             self.settle(image)
 
     def settle(self, image: "ImageLayer | None") -> None:
-        """The network is done with this image: its mask is more than a preview."""
+        """The network's mask of this image is more than a rough preview."""
         self.masks.settle(image)
         if image is not None:
             self.masks.show(image, lambda: self._mask_of(image))

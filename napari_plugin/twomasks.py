@@ -18,8 +18,8 @@ Choice = Literal["auto", "instant", "network"]
 class TwoMasks:
     """Both masks of one image; the layer shows one of them.
 
-    What *auto* shows: the network's as soon as it is done with its training, or says at once what strokes
-    reach; its rough previews only while there is no other. A score on the voxels that are corrected can't
+    What *auto* shows: the network's as soon as a third of its training is done, or says at once what strokes
+    reach; its rough previews before only while there is no other. A score on the voxels that are corrected can't
     decide it: people correct what they see, so that the mask on show looks the worse one, whichever it is.
 
     Attributes:
@@ -95,5 +95,5 @@ class TwoMasks:
                 found.editable = False  # new data make it editable
 
     def settle(self, image: "ImageLayer | None") -> None:
-        """The network has said its word on this image."""
+        """The network's mask of this image is more than a rough preview."""
         self.settled = self.settled or self.has("network", image)

@@ -13,6 +13,7 @@ from napari_plugin.events import Preview
 from napari_plugin.layers import KEY
 from napari_plugin.results import find
 from wsseg.hints import BACKGROUND
+from wsseg.steps import Step
 
 
 @pytest.fixture(autouse=True)
@@ -76,12 +77,12 @@ def dice(mask: np.ndarray) -> float:
     return 2 * ((mask == 1) & truth).sum() / ((mask == 1).sum() + truth.sum())
 
 
-def preview(controller: Controller, value: int, objects=None) -> None:
-    """What a network that says the same everywhere sends."""
+def preview(controller: Controller, value: int, objects=None, done: int = 1) -> None:
+    """What a network that says the same everywhere sends after so many of 9 steps."""
     whole = tuple(slice(0, n) for n in controller.image.data.shape)
     model = SimpleNamespace(config=SimpleNamespace(objects=objects))
     mask = np.full(controller.image.data.shape, value, np.uint8)
-    controller.instant.show_network(controller.image, Preview(whole, mask, model))
+    controller.instant.show_network(controller.image, Preview(whole, mask, model), Step("train", done, 9))
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -113,6 +114,18 @@ def test_features_once_then_an_answer_to_a_stroke_and_to_undo(ndim):
     assert (
         controller.layers.selection.active is controller.hints or controller.layers.selection.active is None
     )
+
+
+def test_a_third_of_the_training_is_more_than_a_rough_preview():
+    _, controller = ready(2)
+    tool = controller.instant
+    paint(controller)
+    run(tool, tool.due())
+    answer = mask_of(controller).copy()
+    preview(controller, 1, done=2)
+    assert np.array_equal(mask_of(controller), answer)
+    preview(controller, 1, done=3)
+    assert (mask_of(controller) == 1).all()
 
 
 def test_clicks_and_finished_slices_count():
