@@ -19,8 +19,9 @@ class TwoMasks:
     """Both masks of one image; the layer shows one of them.
 
     What *auto* shows: the network's as soon as a third of its training is done, or says at once what strokes
-    reach; its rough previews before only while there is no other. A score on the voxels that are corrected can't
-    decide it: people correct what they see, so that the mask on show looks the worse one, whichever it is.
+    reach; its rough previews before only while there is no other. A score on the voxels that are corrected
+    can't decide it: people correct what they see, so that the mask on show looks the worse one, whichever it
+    is.
 
     Attributes:
         choice: Which one the user wants to see.
