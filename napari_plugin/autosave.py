@@ -99,11 +99,16 @@ class Autosave:
         return self._writer.busy()
 
     def found(self) -> Path | None:
-        """The newest earlier session of the image at work, looked for once an image; None = there is none."""
+        """The newest earlier session of the image at work, None = there is none, or something new is marked.
+
+        It is looked for once an image.
+        """
         image = self.controller.image
         if image is None or image not in self.controller.layers:
             return None
         key = identity(image)
+        if self._writer.knows(key):
+            return None
         if key not in self._earlier:
             self._earlier[key] = newest_session(self.place, image)
         return self._earlier[key]

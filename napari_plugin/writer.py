@@ -52,6 +52,10 @@ class Writer:
         """Whether it is still writing what it was given before."""
         return self._jobs.unfinished_tasks > 0
 
+    def knows(self, key: str) -> bool:
+        """Whether something of this image has been written."""
+        return key in self._journals
+
     def goes_on(self, key: str, folder: Path) -> None:
         """What comes next of this image follows on an earlier session."""
         self._earlier[key] = folder

@@ -4,6 +4,7 @@
 Needs a screen (make screenshots brings one) and nilearn.
 """
 
+import os
 import runpy
 import sys
 import tempfile
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 SIZE = (1400, 900)
 SLICES = range(18, 80, 10)  # axial slices that get strokes
 SHOWN = 43  # one between two of them
+os.environ["WSSEG_SESSIONS"] = tempfile.mkdtemp()  # what is marked here is nobody's work
 STEPS = next((int(word) for word in sys.argv[1:] if word.isdigit()), 300)
 
 

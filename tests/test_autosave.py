@@ -128,6 +128,13 @@ def test_everything_comes_back(tmp_path, working, ndim):
     assert np.array_equal(replay(newest).drawing.hints, now.hints)
     assert replay(newest).drawing.boxes == expected.boxes
     assert not list(differences(replay(folder).drawing, expected))  # the old one is as it was
+    third = Autosave(later, tmp_path / "sessions")
+    assert third.found() == newest
+    later.hints.paint((2,) * ndim, 1)
+    settle(third)
+    assert third.found() is None  # one goes on without it
+    third.close()
+    assert len(sessions(tmp_path)) == 3
 
 
 def test_a_killed_window_loses_nothing(tmp_path):
