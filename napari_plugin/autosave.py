@@ -46,8 +46,8 @@ def about_image(layer: "ImageLayer") -> dict[str, Any]:
     if path is not None:
         return {"image": str(path.resolve()), **told}
     if isinstance(layer.data, np.ndarray):
-        flat = layer.data.reshape(-1)
-        told["values"] = zlib.crc32(np.ascontiguousarray(flat[:: max(1, flat.size // SAMPLE)]).tobytes())
+        step = max(1, round((layer.data.size / SAMPLE) ** (1 / layer.data.ndim)))
+        told["values"] = zlib.crc32(layer.data[(slice(None, None, step),) * layer.data.ndim].tobytes())
     return {"image": layer.name, **told}
 
 
@@ -80,6 +80,7 @@ class Autosave:
         self.error = ""
         self._seen: tuple[Any, ...] = ()
         self._earlier: dict[str, Path | None] = {}
+        self._about: dict[str, dict[str, Any]] = {}
         self._closed = False
         self._writer = Writer(place, self._failed)
 
@@ -153,8 +154,10 @@ class Autosave:
             drawing.clicks = to_clicks(c.clicks, c.classes)
             if c.boxes.layer is not None:
                 drawing.boxes = to_boxes(c.boxes.layer, image, c.classes)[0]
-        about = {**about_image(image), "process": os.getpid()}
-        return Snapshot(identity(image), about, drawing, c.model if c.run is None else None)
+        key = identity(image)
+        if key not in self._about:
+            self._about[key] = {**about_image(image), "process": os.getpid()}
+        return Snapshot(key, self._about[key], drawing, c.model if c.run is None else None)
 
     def _failed(self, words: str) -> None:
         self.error = words
