@@ -5,8 +5,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from tiny import small_plans, write_any, wsseg_
 
-from wsseg.extent import SAFETY, WEIGHT, empty_slices, imply_background
+from wsseg.commands.fit import NO_END
+from wsseg.extent import SAFETY, WEIGHT, empty_slices, imply_background, shows_no_end
 from wsseg.weak import WeakLabels
 
 HIPPOCAMPUS = Path(__file__).parents[2] / "shared/data/hippocampus/labelsTr"
@@ -78,6 +80,35 @@ def test_scribbles_dense_masks_and_pictures_imply_nothing():
 
 
 @pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason="the shared hippocampus volumes are not here")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_inside_alone_show_no_end(axis):
+    """Two slices fit any parabola; a third, or an empty one, tells."""
+    truth = np.moveaxis(_ellipsoid((40, 30, 30), (20, 15, 15), (10, 9, 9)), 0, axis)
+    for slices, silent in (([18, 22], True), ([14, 20, 26], False), ([18, 22, 38], False), ([38], False)):
+        assert shows_no_end(_annotated(truth, axis, slices)) is silent
+    labels = _annotated(truth, axis, [18, 22])
+    painted = np.indices(truth.shape).sum(0) % 9 == 0
+    strokes = WeakLabels(labels.target, painted.astype(np.float32))
+    assert not shows_no_end(strokes)
+    assert not shows_no_end(WeakLabels(labels.target, np.ones(truth.shape, np.float32)))
+    assert not shows_no_end(WeakLabels(labels.target[0], labels.weight[0]))
+
+
+def test_fit_warns_of_slices_inside_alone(tmp_path, monkeypatch):
+    small_plans(monkeypatch)
+    truth = _ellipsoid((24, 16, 16), (12, 8, 8), (7, 5, 5))
+    write_any(tmp_path / "data/images", "a", (truth * 50 + 60).astype(np.uint8))
+    hints = np.zeros(truth.shape, np.uint8)
+    for index in (10, 14):
+        hints[index] = np.where(truth[index] > 0, 1, 255)
+    write_any(tmp_path / "data/hints", "a", hints)
+    arguments = ("fit", tmp_path / "data", "--steps", 1, "--device", "cpu", "--out")
+    assert NO_END in wsseg_(*arguments, tmp_path / "one").output
+    hints[0] = 255
+    write_any(tmp_path / "data/hints", "a", hints)
+    assert NO_END not in wsseg_(*arguments, tmp_path / "two").output
+
+
 def test_on_real_organs_it_finds_most_empty_slices_and_is_hardly_ever_wrong():
     right = wrong = empty = 0
     for file in sorted(HIPPOCAMPUS.glob("*.nii.gz"))[:20]:

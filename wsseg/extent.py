@@ -37,6 +37,22 @@ def imply_background(labels: WeakLabels) -> WeakLabels:
     return replace(labels, target=np.where(implied, 0, labels.target), weight=weight)
 
 
+def shows_no_end(labels: WeakLabels) -> bool:
+    """Whether slices are finished inside an object only and nothing tells where it ends, along some axis.
+
+    A network that is trained on such labels alone fills what lies beyond (docs/sparse.md, every 16th slice).
+    """
+    if labels.target.ndim != 3 or labels.known.all():
+        return False
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        finished = labels.known.all(others)
+        full = ((labels.target > 0) & labels.known).any(others)
+        if finished.any() and full[finished].all() and not len(empty_slices(labels, axis)):
+            return True
+    return False
+
+
 def empty_slices(labels: WeakLabels, axis: int) -> np.ndarray:
     """Indices along `axis` that lie beyond the object's ends, as in `imply_background`."""
     others = tuple(a for a in range(3) if a != axis)

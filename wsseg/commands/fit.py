@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from wsseg.steps import Step
 
 Result = TypeVar("Result")
+NO_END = (
+    "Warning: all finished slices lie inside the objects, and nothing tells where these end; the mask may "
+    "run on there. Finish an empty slice beyond the ends of some objects, or a third slice in each."
+)
 
 
 def fit(
@@ -73,6 +77,7 @@ def fit(
     begin = time.monotonic()
 
     from wsseg.encoder import load_encoder
+    from wsseg.extent import shows_no_end
     from wsseg.fit import default_steps, fit_steps
     from wsseg.model import load_model
     from wsseg.propagate import TOLD
@@ -94,6 +99,8 @@ def fit(
     samples = read_samples(dataset)
     if pretrained:
         options.tell_warnings(pretrained, [sample.image.spacing for sample in samples], dataset.rgb)
+    if all(shows_no_end(sample.labels) for sample in samples):
+        typer.echo(NO_END)
     config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device, objects=objects)
     command = shlex.join(["wsseg", *sys.argv[1:]])
     run = fit_steps(
