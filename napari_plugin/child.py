@@ -41,14 +41,15 @@ class Child:
             stderr=self._errors,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
+        assert self._process.stdin is not None
+        self._asked = self._process.stdin  # closed: stop
         if hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, POLITE)
 
     def stop(self) -> None:
         """Ask it to stop; it does after the step under way, and keeps what it has learned."""
         self.stopped = True
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._asked.close()
 
     def wait(self, seconds: float) -> None:
         """Wait until it has ended, but no longer than so many seconds."""
@@ -75,7 +76,7 @@ class Child:
             self._errors.seek(0)
             told = self._errors.read().decode("utf-8", "replace").strip().splitlines()
             self._errors.close()
-            self._process.stdin.close()  # type: ignore[union-attr]
+            self._asked.close()
         last = told[-1] if told else ""
         if code == 0 or self.stopped:
             return

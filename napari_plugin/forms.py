@@ -1,8 +1,9 @@
 """Small pieces that widgets are put together from."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -11,6 +12,8 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
+    QScrollBar,
     QVBoxLayout,
     QWidget,
 )
@@ -72,3 +75,17 @@ def key_map(keys: Mapping[str, str]) -> QWidget:
         grid.addWidget(told, row, 1)
     grid.setColumnStretch(1, 1)
     return inside
+
+
+def fill_column(area: QScrollArea, column: QVBoxLayout) -> None:
+    """Put a column into a dock: on a low screen it scrolls up and down, never sideways."""
+    inside = QWidget()
+    inside.setLayout(column)
+    area.setWidget(inside)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+
+def widen(area: QScrollArea) -> None:
+    """Make a dock as wide as its column needs, beside the scroll bar."""
+    inside, bar = cast(QWidget, area.widget()), cast(QScrollBar, area.verticalScrollBar())
+    area.setMinimumWidth(inside.minimumSizeHint().width() + bar.sizeHint().width() + 4)

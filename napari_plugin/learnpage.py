@@ -17,15 +17,13 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QScrollBar,
     QSpinBox,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_plugin.curve import Curve
 from napari_plugin.docks import PANEL, open_dock
-from napari_plugin.forms import button, form, row
+from napari_plugin.forms import button, fill_column, form, row, widen
 from napari_plugin.learner import Learner
 from napari_plugin.learnwords import found, seen
 from napari_plugin.pretexts import HONEST, METHODS, MODALITIES, RECOMMENDED
@@ -112,12 +110,8 @@ class LearnPage(QScrollArea):
         column.addLayout(row(self.use, button("Open encoder …", self.ask_encoder), stretch=0))
         column.addWidget(self.honest)
         column.addStretch()
-        inside = QWidget()
-        inside.setLayout(column)
-        self.setWidget(inside)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        bar = cast(QScrollBar, self.verticalScrollBar())
-        self.setMinimumWidth(inside.minimumSizeHint().width() + bar.sizeHint().width() + 4)
+        fill_column(self, column)
+        widen(self)
 
     def _sources(self) -> QHBoxLayout:
         folder, layers = button("Folder of scans …", self.ask_folder), button("Open images", self.take_layers)

@@ -11,11 +11,9 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QScrollBar,
     QSizePolicy,
     QSpinBox,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_plugin.autosave import Autosave, sessions_folder
@@ -26,7 +24,7 @@ from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
-from napari_plugin.forms import button, fill, form, group, key_map, row
+from napari_plugin.forms import button, fill, fill_column, form, group, key_map, row, widen
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
 from napari_plugin.restorerow import RestoreRow
@@ -133,11 +131,7 @@ class SegmentWidget(QScrollArea):
         self.files = FileButtons(self.controller, self.try_to, self.begin)
         column.addWidget(self.files)
         column.addStretch()
-        inside = QWidget()
-        inside.setLayout(column)
-        self.setWidget(inside)
-        # on a low screen it scrolls up and down, never sideways
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        fill_column(self, column)
 
     def _listen(self) -> None:
         layers, c = self.viewer.layers, self.controller
@@ -379,8 +373,7 @@ class SegmentWidget(QScrollArea):
         self.message.setText(c.message)
         self.message.setVisible(bool(c.message))
         # here, not when it is built: napari's theme changes the sizes
-        inside, bar = cast(QWidget, self.widget()), cast(QScrollBar, self.verticalScrollBar())
-        self.setMinimumWidth(inside.minimumSizeHint().width() + bar.sizeHint().width() + 4)
+        widen(self)
 
 
 _SHOWN = ("Image", "Labels", "Points", "Shapes")

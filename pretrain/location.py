@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.method import Method, Setting
+from pretrain.method import Setting
 from pretrain.parts import exact
-from wsseg.unet import Encoder, UNet, decode
+from pretrain.whole import WholeUNet
+from wsseg.unet import Encoder
 
 
-class Location(Method):
+class Location(WholeUNet):
     """See the head of the file; its crops carry their coordinates in further channels (`LOCATED`)."""
 
     SUMMARY = (
@@ -33,10 +34,8 @@ class Location(Method):
     LOCATED: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
-        super().__init__(encoder, setting)
+        super().__init__(encoder, setting, encoder.config.dims)
         self.channels = encoder.config.channels_in
-        unet = UNet(encoder, encoder.config.dims)
-        self.ups, self.head = unet.ups, unet.head
 
     def forward(self, images: Tensor, scans: Tensor) -> Tensor:
         """The loss of a batch; images: (N, C + d, *S), the last d channels are coordinates."""
@@ -44,11 +43,7 @@ class Location(Method):
             moved = self.views.take(images, self.views.draw_places(images))
             views, where = moved[:, : self.channels], moved[:, self.channels :]
             views = self.views.recolour(views)
-        said = exact(self.head(decode(self.ups, self.encoder(views))))
+        said = exact(self.predict(views))
         loss = F.smooth_l1_loss(said, where)
         self.note(explained=1 - loss / F.smooth_l1_loss(torch.zeros_like(where), where).clamp_min(1e-6))
         return loss
-
-    def decoder_state(self) -> dict[str, Tensor]:
-        """The decoder without its last layer."""
-        return {f"ups.{name}": tensor for name, tensor in self.ups.state_dict().items()}

@@ -7,12 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pretrain.method import Method, Setting
+from pretrain.method import Setting
 from pretrain.parts import exact, standardised
-from wsseg.unet import Encoder, UNet, decode
+from pretrain.whole import WholeUNet
+from wsseg.unet import Encoder
 
 
-class Restoring(Method):
+class Restoring(WholeUNet):
     """A U-Net around the encoder; a method says by `spoil` what it is given and where the loss counts.
 
     Crops are normalised each by its own mean and deviation, since the network's instance norm could not tell
@@ -24,10 +25,8 @@ class Restoring(Method):
     BATCH: ClassVar[dict[int, int]] = {2: 12, 3: 2}  # a decoder at full size costs more than two views
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
-        super().__init__(encoder, setting)
+        super().__init__(encoder, setting, encoder.config.channels_in)
         self.views.geometry = replace(self.views.geometry, rotation=0, scaling=1)
-        unet = UNet(encoder, encoder.config.channels_in)
-        self.ups, self.head = unet.ups, unet.head
 
     @abstractmethod
     def spoil(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,18 +38,10 @@ class Restoring(Method):
             images = self.views.take(images, self.views.draw_places(images))
             images = standardised(images, range(2, images.ndim))
             given, where = self.spoil(images)
-        restored = self.restore(given)
+        restored = self.predict(given)
         loss = masked_error(restored, images, where)
         self.note(explained=1 - loss / masked_error(given, images, where).clamp_min(1e-6))
         return loss
-
-    def restore(self, images: Tensor) -> Tensor:
-        """(N, C, *S) -> (N, C, *S), the U-Net's way from encoder to head."""
-        return self.head(decode(self.ups, self.encoder(images)))
-
-    def decoder_state(self) -> dict[str, Tensor]:
-        """The decoder without its last layer, which has an output a channel here and a class there."""
-        return {f"ups.{name}": tensor for name, tensor in self.ups.state_dict().items()}
 
 
 def masked_error(restored: Tensor, images: Tensor, where: Tensor) -> Tensor:

@@ -91,13 +91,18 @@ def save(viewer, name: str) -> None:
     print(f"{out.name}: {picture.size}, {out.stat().st_size // 1024} kB")
 
 
-def boxes() -> None:
-    """Open the coins with their boxes, and let each become an object."""
+def example(script: str, dataset: str):
+    """A window with the dataset that an example makes, and the widget in it."""
     viewer = window()
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        runpy.run_path(str(ROOT / "examples" / "boxes.py"))
-        viewer.open("coins", plugin="wsseg")
-    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
+        runpy.run_path(str(ROOT / "examples" / script))
+        viewer.open(dataset, plugin="wsseg")
+    return viewer, viewer.window.add_plugin_dock_widget("wsseg", "wsseg")[1]
+
+
+def boxes() -> None:
+    """Open the coins with their boxes, and let each become an object."""
+    viewer, widget = example("boxes.py", "coins")
     controller = widget.controller
     widget.draw_boxes()
     wait(60, backend._done.is_set)  # else its load is timed as well
@@ -141,11 +146,7 @@ def learn() -> None:
 
 def tags() -> None:
     """Open pictures that are tagged with "coin" or with none, and find where the coins are."""
-    viewer = window()
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        runpy.run_path(str(ROOT / "examples" / "tags.py"))
-        viewer.open("coins-tagged", plugin="wsseg")
-    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
+    viewer, widget = example("tags.py", "coins-tagged")
     controller, panel = widget.controller, widget.tags
     shown = next(layer for layer in viewer.layers if layer.name.startswith("03-coin"))
     controller.tags.show_alone(shown)

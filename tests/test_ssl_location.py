@@ -26,12 +26,12 @@ def test_a_perfect_answer_costs_nothing(dims, monkeypatch):
     views = method.views.get_extra_state()
     moved = method.views.take(images, method.views.draw_places(images))
     method.views.set_extra_state(views)
-    monkeypatch.setattr("pretrain.location.decode", lambda ups, features: moved[:, 1:])
+    monkeypatch.setattr("pretrain.whole.decode", lambda ups, features: moved[:, 1:])
     method.head = torch.nn.Identity()
     assert float(method(images, torch.arange(3))) == 0
     assert method.metrics["explained"] == 1
     method.views.set_extra_state(views)
-    monkeypatch.setattr("pretrain.location.decode", lambda ups, features: 0 * moved[:, 1:])
+    monkeypatch.setattr("pretrain.whole.decode", lambda ups, features: 0 * moved[:, 1:])
     loss = float(method(images, torch.arange(3)))
     error = moved[:, 1:].abs()
     assert torch.isclose(torch.tensor(loss), torch.where(error < 1, error.square() / 2, error - 0.5).mean())

@@ -43,7 +43,7 @@ def test_the_network_does_not_see_what_is_hidden_and_the_loss_only_that(dims, mo
         seen["given"] = given
         return given + 100 * ~hidden  # nonsense where nothing is hidden
 
-    monkeypatch.setattr(method, "restore", restore)
+    monkeypatch.setattr(method, "predict", restore)
     loss = method(images, torch.arange(3))
     assert not seen["given"][hidden].any()
     assert 0.8 < loss.item() < 1.2  # 0 is guessed, the crops are normalised
@@ -78,7 +78,7 @@ def test_restoring_is_the_way_of_a_unet(dims):
     assert not taken.unused
     unet.head.load_state_dict(method.head.state_dict())
     images = torch.randn(2, 1, *(16,) * dims)
-    assert torch.allclose(unet(images), method.restore(images), atol=1e-5)
+    assert torch.allclose(unet(images), method.predict(images), atol=1e-5)
 
 
 def test_crops_are_moved_by_right_angles_only():
@@ -124,6 +124,6 @@ def test_one_box_of_its_own_is_cut_out_of_each_crop(dims):
 @pytest.mark.parametrize("cls", [Denoising, Inpainting])
 def test_explained_is_what_is_better_than_leaving_it_as_it_is(cls, monkeypatch):
     method = cls(tiny_encoder(2), Setting((16, 16), (1.0, 1.0), "other", 50, 0))
-    monkeypatch.setattr(method, "restore", lambda given: given)
+    monkeypatch.setattr(method, "predict", lambda given: given)
     method(torch.randn(4, 1, 16, 16), torch.arange(4))
     assert method.metrics["explained"] == pytest.approx(0, abs=1e-5)

@@ -87,8 +87,7 @@ class Drawing:
         if values is None:
             values = np.zeros(self.shape, np.uint8)
             setattr(self, entry.kind, values)
-        place = tuple(slice(a, a + n) for a, n in zip(entry.values["start"], entry.block.shape, strict=True))
-        values[place] = entry.block
+        values[entry.place] = entry.block
 
 
 def differences(before: Drawing, now: Drawing) -> Iterator[tuple[str, dict[str, Any], np.ndarray | None]]:

@@ -45,6 +45,13 @@ class Entry:
     values: Mapping[str, Any] = field(default_factory=dict)
     block: np.ndarray | None = None
 
+    @property
+    def place(self) -> tuple[slice, ...]:
+        """Where in the map the block lies; its values have a "start"."""
+        assert self.block is not None
+        starts = self.values["start"]
+        return tuple(slice(a, a + n) for a, n in zip(starts, self.block.shape, strict=True))
+
 
 class Journal:
     """A journal that is being written, by one process alone.

@@ -80,9 +80,7 @@ class Tally:
         self.actions[entry.kind] += 1
         self.seconds[entry.kind] = self.seconds.get(entry.kind, 0.0) + gap
         if entry.kind == "hints" and entry.block is not None:
-            start = entry.values["start"]
-            place = tuple(slice(a, a + n) for a, n in zip(start, entry.block.shape, strict=True))
-            own = 0 if before.hints is None else before.hints[place]
+            own = 0 if before.hints is None else before.hints[entry.place]
             values, counts = np.unique(entry.block[entry.block != own], return_counts=True)
             self.painted.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
