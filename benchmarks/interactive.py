@@ -7,7 +7,7 @@ its default forest on the same features, `own` the same with the features of ben
 are those from strokes to the mask of the whole image; features are there by then, and have a column.
 
 `--parts latency`: 20 strokes, one after the other, on 512² and in 128³: milliseconds from a stroke to the new
-mask of the slice on screen and to that of the whole volume, by the functions that the plugin calls. On a busy
+mask of the slice on screen and to that of the whole volume, by the function that the plugin calls. On a busy
 machine `slice_cpu_ms` says more: what the processor spent on the slice, all threads together.
 """
 
@@ -22,11 +22,11 @@ from skimage.future import TrainableSegmenter
 
 from benchmarks.common import keep, options, pack, table
 from benchmarks.scribbles import Task, human, nuclei
-from wsseg.features import Features, feature_steps, memory_needed
-from wsseg.hints import BACKGROUND
+from napari_plugin.instantwork import Answer, Looked, look, respond
+from wsseg.features import Features, memory_needed
+from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, read_image, read_labels
 from wsseg.instant import Focus, answer, fit_head
-from wsseg.normalise import Normalisation
 from wsseg.robot import annotate
 from wsseg.steps import finish
 from wsseg.weak import WeakLabels
@@ -62,6 +62,7 @@ class Ready:
     task: Task
     features: Features
     labels: WeakLabels
+    looked: Looked
     classes: int
 
     @property
@@ -70,7 +71,17 @@ class Ready:
 
 
 def instant(ready: Ready, seed: int) -> np.ndarray:
-    """Ours."""
+    """Ours, as in the plugin."""
+    mask = np.zeros(ready.features.shape, np.uint8)
+    hints = Hints(ready.features.shape, scribbles=ready.task.scribbles)
+    for piece in respond(ready.looked, hints, Focus(ready.whole)):
+        if isinstance(piece, Answer):
+            mask[piece.region] = piece.mask
+    return mask
+
+
+def alone(ready: Ready, seed: int) -> np.ndarray:
+    """Our head, and no walk around the strokes."""
     head = fit_head(ready.features, ready.labels, ready.classes, seed=seed)
     mask = np.zeros(ready.features.shape, np.uint8)
     for where, found in answer(ready.features, head, ready.labels, Focus(ready.whole)):
@@ -100,19 +111,17 @@ def _segmented(ready: Ready, features: Callable[[np.ndarray], np.ndarray]) -> np
     return segmenter.predict(values) - 1
 
 
-METHODS = {"instant": instant, "forest": forest, "own": own}
+METHODS = {"instant": instant, "head": alone, "forest": forest, "own": own}
 
 
 def _prepare(task: Task) -> tuple[Ready, float]:
-    statistics = Normalisation().measure(task.image)
     begin = time.monotonic()
-    features = finish(feature_steps(task.image, statistics))
+    looked = finish(look(task.image, task.group))
     seconds = time.monotonic() - begin
     known = task.scribbles > 0
     target = np.where(task.scribbles == BACKGROUND, 0, task.scribbles).astype(np.int64)
-    return Ready(
-        task, features, WeakLabels(target, known.astype(np.float32)), int(task.truth.max()) + 1
-    ), seconds
+    labels = WeakLabels(target, known.astype(np.float32))
+    return Ready(task, looked.features, labels, looked, int(task.truth.max()) + 1), seconds
 
 
 def _dice(mask: np.ndarray, truth: np.ndarray, classes: int) -> float:
@@ -155,32 +164,32 @@ def latency(shape: tuple[int, ...], seed: int) -> dict:
     values = clean / clean.std() + rng.normal(0, 0.5, shape)
     image = Image(values[None].astype(np.float32), (1.0,) * len(shape))
     begin = time.monotonic()
-    features = finish(feature_steps(image, Normalisation().measure(image)))
+    looked = finish(look(image, "blobs"))
     prepared = time.monotonic() - begin
-    painted, fits, firsts, wholes, cpu = np.zeros(shape, np.float32), [], [], [], []
-    mask = np.zeros(shape, np.uint8)
+    painted, firsts, wholes, cpu = np.zeros(shape, np.uint8), [], [], []
+    mask, meant = np.zeros(shape, np.uint8), None
     for _ in range(STROKES):
         # half of a stroke of 60 voxels lies in an object: it begins at the border of one
         place = rng.permutation(np.argwhere(np.diff(truth, axis=-1) != 0))[0]
         along = slice(max(0, place[-1] - 30), place[-1] + 30)
-        painted[(*place[:-1], along)] = 1
+        line = (*place[:-1], along)
+        painted[line] = np.where(truth[line] > 0, 1, BACKGROUND)
         focus = Focus(tuple(slice(0, n) for n in shape))
         if len(shape) == 3:
             focus.region = (slice(place[0], place[0] + 1), *focus.region[1:])
         begin, begin_cpu, unseen = time.monotonic(), time.process_time(), _overlap(focus.region, focus.region)
-        labels = WeakLabels(truth, painted)
-        head = fit_head(features, labels, 2, seed=seed)
-        fits.append(time.monotonic() - begin)
-        for where, found in answer(features, head, labels, focus):
-            mask[where] = found
-            overlap = _overlap(where, focus.region)
-            unseen -= overlap
-            if overlap and not unseen:
+        for piece in respond(looked, Hints(shape, scribbles=painted.copy()), focus, meant):
+            if not isinstance(piece, Answer):
+                continue
+            meant = piece.meant or meant
+            mask[piece.region] = piece.mask
+            seen, unseen = unseen, unseen - _overlap(piece.region, focus.region)
+            if seen > 0 >= unseen:
                 firsts.append(time.monotonic() - begin)
                 cpu.append(time.process_time() - begin_cpu)
         wholes.append(time.monotonic() - begin)
     row = {"shape": "×".join(map(str, shape)), "features_s": prepared, "mb": memory_needed(image) / 2**20}
-    for what, times in (("fit", fits), ("slice", firsts), ("all", wholes)):
+    for what, times in (("slice", firsts), ("all", wholes)):
         row |= {f"{what}_ms": 1e3 * np.median(times), f"{what}_p95_ms": 1e3 * np.percentile(times, 95)}
     return row | {"slice_cpu_ms": 1e3 * np.median(cpu), "dice": _dice(mask, truth, 2)}
 

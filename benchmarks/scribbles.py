@@ -111,10 +111,10 @@ def walker(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
 class Plain(Trainer):
     """Masked cross-entropy and nothing else: no Dice, no augmentation."""
 
-    def _loss(self, net, images, target, weight, generator):
+    def _loss(self, net, images, labels, generator):
         with precision(self.device):
             scores = net(images).float()
-        return weighted_cross_entropy(scores, target, weight)
+        return weighted_cross_entropy(scores, labels[:, 0].long(), labels[:, 1])
 
 
 def plain(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:

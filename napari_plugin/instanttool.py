@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_plugin.instantwork import Answer, look, respond
+from napari_plugin.instantwork import Answer, Looked, look, respond
 from napari_plugin.layers import on_screen, to_image
 from napari_plugin.twomasks import Choice, TwoMasks
 from wsseg.errors import InputError
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
     from napari_plugin.events import Preview
     from napari_plugin.marks import Marks
-    from wsseg.features import Features
     from wsseg.instant import Focus
+    from wsseg.propagate import Objects
     from wsseg.steps import Step
 
 PAUSE = 0.15  # seconds after the last change until an answer begins
 PREVIEW = 1 / 3  # of the training, until which the network's mask is taken for worse than the answer
+ON_SHOW = {
+    None: "On show: the answer to what is drawn.",
+    "marked": "On show: the answer to what is drawn: the marked objects.",
+    "alike": "On show: the answer to what is drawn: all that looks alike.",
+}
 LIMIT = 512 * 2**20  # bytes of features up to which it is on by itself
 
 
@@ -54,8 +59,9 @@ class InstantTool:
         self.problem = ""
         self._image: ImageLayer | None = None
         self._needed = 0  # bytes
-        self._features: Features | None = None
+        self._looked: Looked | None = None
         self._looking = False
+        self._meant: Objects | None = None  # by the strokes of the newest answer
         self._given: Hints | None = None  # what the newest answer was asked for
         self._read = 0.0  # when the marks were last looked at
         self._focus: Focus | None = None
@@ -69,8 +75,9 @@ class InstantTool:
         if image is self._image:
             return
         self.drop()
-        self._image, self._features, self._looking, self.share = image, None, False, 0.0
+        self._image, self._looked, self._looking, self.share = image, None, False, 0.0
         self._given, self._screen, self._focus, self._read, self.problem = None, None, None, 0.0, ""
+        self._meant = None
         self._needed = 0 if image is None else memory_needed(to_image(image))
         self.on = image is not None and self._needed <= LIMIT
 
@@ -86,12 +93,11 @@ class InstantTool:
         marks = self._marks
         if not self.on or self._image is None or (marks.hints is None and marks.clicks is None):
             return None
-        if self._features is None:
+        if self._looked is None:
             return None if self._looking else self._look(self._image)
         if marks.touched <= self._read or time.monotonic() - marks.touched < PAUSE:
             return None
         self._read = time.monotonic()
-        image = to_image(self._image)
         try:
             hints = marks.peek_hints()
         except InputError as error:
@@ -105,8 +111,8 @@ class InstantTool:
 
         self._given, self.problem = hints, ""
         self.generation += 1
-        self._focus = Focus(self._screen or tuple(slice(0, n) for n in image.shape))
-        return respond(self._features, hints, image.spacing, self._focus)
+        self._focus = Focus(self._screen or tuple(slice(0, n) for n in self._looked.image.shape))
+        return respond(self._looked, hints, self._focus, self._meant)
 
     def look_at(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell what is on screen; arguments as `layers.on_screen`."""
@@ -126,15 +132,16 @@ class InstantTool:
         if not isinstance(event, Answer):
             self.share = event.index / event.total if event.stage == "features" else 0.0
             return
+        self._meant = event.meant or self._meant
         seen = self._screen is None or all(
             a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)
         )
         self.masks.put("instant", self._image, self._layer, event.region, event.mask, seen=seen)
 
-    def keep(self, result: "Features | None", generation: int) -> None:
-        """Keep the features that a worker returned; an answer returns nothing."""
+    def keep(self, result: "Looked | None", generation: int) -> None:
+        """Keep what a worker returned that looked at the image; an answer returns nothing."""
         if generation == self.generation and result is not None:
-            self._features = result
+            self._looked = result
 
     def fail(self, sentence: str, generation: int) -> None:
         """It did not work: no answers on this image until the user asks again."""
@@ -200,7 +207,7 @@ class InstantTool:
             return f"Getting ready to answer: {100 * self.share:.0f} %"
         shown = self.masks.on() if self.masks.has("instant", self._image) else None
         if shown == "instant":
-            return "On show: the answer to what is drawn."
+            return ON_SHOW[self._meant]
         if shown == "network":
             return "On show: the network’s mask; strokes since then are in the other one."
         return ""

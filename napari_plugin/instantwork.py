@@ -14,17 +14,29 @@ from wsseg.steps import Step
 if TYPE_CHECKING:
     from wsseg.features import Features
     from wsseg.instant import Focus
+    from wsseg.normalise import Statistics
+    from wsseg.propagate import Objects
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A piece of the mask: uint8 class ids (*region)."""
+    """A piece of the mask: uint8 class ids (*region), and what strokes mean where that is known by now."""
 
     region: tuple[slice, ...]
     mask: np.ndarray
+    meant: "Objects | None" = None
 
 
-def look(image: Image, name: str) -> "Generator[Step, None, Features]":
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """An image that was looked at: all that an answer needs before a stroke is drawn."""
+
+    image: Image
+    statistics: "Statistics"
+    features: "Features"
+
+
+def look(image: Image, name: str) -> Generator[Step, None, Looked]:
     """Compute the features of an image.
 
     Raises:
@@ -34,31 +46,57 @@ def look(image: Image, name: str) -> "Generator[Step, None, Features]":
     from wsseg.features import feature_steps
     from wsseg.normalise import Normalisation
 
-    return (yield from feature_steps(image, Normalisation().measure(image, name)))
+    statistics = Normalisation().measure(image, name)
+    return Looked(image, statistics, (yield from feature_steps(image, statistics)))
 
 
 def respond(
-    features: "Features", hints: Hints, spacing: tuple[float, ...], focus: "Focus"
-) -> Generator[Answer, None, None]:
+    looked: Looked, hints: Hints, focus: "Focus", before: "Objects | None" = None
+) -> Generator[Answer | Step, None, None]:
     """Learn from what is painted, and answer: first what is looked at, then the rest of the image.
 
-    Where fewer than two classes are painted, background among them, there is nothing to tell apart, and the
-    answer is an empty mask.
+    Where strokes mark every object there is, the answer is what walks from them reach (`wsseg.propagate`),
+    soon and coarse, then fine. Else the head's word comes first, piece by piece, and around the strokes it
+    then follows the edges of the image. Where fewer than two classes are painted, background among them,
+    there is nothing to tell apart, and the answer is an empty mask.
 
     Args:
-        features: Of the image.
+        looked: The image.
         hints: What is marked now.
-        spacing: Size of a voxel per axis.
         focus: What is on screen; may change meanwhile.
+        before: What the strokes of the answer before meant.
     """
-    from wsseg.instant import answer, fit_head
+    import torch
+
+    from wsseg.instant import PULL, answer, fit_head
+    from wsseg.patches import Sample
+    from wsseg.propagate import COARSE, VOXELS, scribbled, walk_steps, what_is_meant
     from wsseg.weak import weak_labels
 
-    labels = weak_labels(hints, spacing=spacing)
+    features, cpu = looked.features, torch.device("cpu")
+    whole = tuple(slice(0, n) for n in features.shape)
+    labels = weak_labels(hints, spacing=looked.image.spacing)
     classes = sorted(labels.counts())
     if len(classes) < 2:
-        yield Answer(tuple(slice(0, n) for n in features.shape), np.zeros(features.shape, np.uint8))
+        yield Answer(whole, np.zeros(features.shape, np.uint8))
         return
-    head = fit_head(features, labels, classes[-1] + 1)  # a class is its own output
-    for region, mask in answer(features, head, labels, focus):
-        yield Answer(region, mask)
+    count = classes[-1] + 1  # a class is its own output
+    sample = Sample(looked.image, labels, looked.statistics)
+    walked, small = scribbled(sample), labels.target.size <= VOXELS
+    chances = np.zeros((count, *features.shape), np.float32) if walked and small else None
+    later = before == "alike"  # to find out costs a walk; what was so a stroke ago is shown first
+    meant = what_is_meant([sample], count, seed=0, device=cpu) if walked and not later else None
+    if meant != "marked":
+        head = fit_head(features, labels, count)
+        for region, mask in answer(features, head, labels, focus, into=chances):
+            yield Answer(region, mask)
+    if walked and later:
+        meant = what_is_meant([sample], count, seed=0, device=cpu)
+    if meant == "marked":
+        coarse = yield from walk_steps(sample, count, 0.0, cpu, voxels=COARSE)
+        yield Answer(whole, coarse.argmax(0).astype(np.uint8), meant)
+        fine = yield from walk_steps(sample, count, 0.0, cpu)
+        yield Answer(whole, fine.argmax(0).astype(np.uint8), meant)
+    elif chances is not None:
+        fine = yield from walk_steps(sample, count, PULL, cpu, prior=chances)
+        yield Answer(whole, fine.argmax(0).astype(np.uint8), meant)

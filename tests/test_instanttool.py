@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 
 import napari_plugin.instanttool
 import wsseg.instant
+import wsseg.propagate
 from napari_plugin.controller import Controller
 from napari_plugin.events import Preview
 from napari_plugin.layers import KEY
@@ -146,8 +147,16 @@ def test_clicks_and_finished_slices_count():
     assert tool.due() is not None
 
 
-def test_a_stroke_asks_anew_and_what_the_older_answer_sends_is_dropped(monkeypatch):
+@pytest.fixture
+def slice_by_slice(monkeypatch):
+    """As in a large volume with many objects: the head alone answers, 24 slices, one by one."""
     monkeypatch.setattr(wsseg.instant, "PIECE", 24 * 24)
+    monkeypatch.setattr(wsseg.propagate, "VOXELS", 24**3 // 2)
+    monkeypatch.setattr(wsseg.propagate, "what_is_meant", lambda *_, **__: "alike")
+
+
+@pytest.mark.usefixtures("slice_by_slice")
+def test_a_stroke_asks_anew_and_what_the_older_answer_sends_is_dropped():
     _, controller = ready(3)
     tool = controller.instant
     paint(controller)
@@ -168,8 +177,8 @@ def test_a_stroke_asks_anew_and_what_the_older_answer_sends_is_dropped(monkeypat
     assert dice(mask_of(controller)) > 0.5
 
 
-def test_the_slice_on_screen_comes_first(monkeypatch):
-    monkeypatch.setattr(wsseg.instant, "PIECE", 24 * 24)
+@pytest.mark.usefixtures("slice_by_slice")
+def test_the_slice_on_screen_comes_first():
     _, controller = ready(3)
     tool = controller.instant
     paint(controller)
@@ -180,8 +189,8 @@ def test_the_slice_on_screen_comes_first(monkeypatch):
     assert next(work).region[0] == slice(3, 4)
 
 
+@pytest.mark.usefixtures("slice_by_slice")
 def test_only_what_is_on_screen_is_drawn_anew(monkeypatch):
-    monkeypatch.setattr(wsseg.instant, "PIECE", 24 * 24)
     _, controller = ready(3)
     tool = controller.instant
     paint(controller)
@@ -259,7 +268,7 @@ def test_the_network_takes_over_when_it_is_done_and_the_user_chooses():
     assert (mask_of(controller) == 1).all()
     tool.choose("auto")
     np.testing.assert_array_equal(mask_of(controller), own)
-    assert "answer" in tool.told()
+    assert "marked objects" in tool.told()
     tool.settle(controller.image)
     assert (mask_of(controller) == 1).all()
     assert "network" in tool.told()

@@ -28,6 +28,7 @@ DEPTH = 12
 MOST = 5000  # voxels of a class that are learnt from; finished slices hold far more, and many alike
 FEW = 500  # and where another class has few, no more than this
 TIMES = 5  # or than so many times as many: weights alone leave a bias where paint is very unequal
+PULL = 0.1  # share of a walk from the strokes that ends in the head's word at each voxel (docs/sparse.md)
 PIECE = 2**17  # voxels answered at once: half of 512², eight slices of 128²
 
 
@@ -95,7 +96,7 @@ class Focus:
 
 
 def answer(
-    features: Features, head: Head, labels: WeakLabels, focus: Focus
+    features: Features, head: Head, labels: WeakLabels, focus: Focus, *, into: np.ndarray | None = None
 ) -> Generator[tuple[Region, np.ndarray], None, None]:
     """The classes of all voxels, piece by piece: what is looked at first, then what is nearest to it.
 
@@ -107,6 +108,7 @@ def answer(
         head: Fitted on them.
         labels: What the head was fitted to.
         focus: What is looked at.
+        into: float32 (K, *S), where probabilities are left for `wsseg.propagate.honour`.
 
     Yields:
         A place, and the classes there, uint8: network outputs, 0 = background.
@@ -115,7 +117,10 @@ def answer(
     while left:
         nearest = min(range(len(left)), key=lambda index: _gap(left[index], focus.region))
         where = left.pop(nearest)
-        found = head.probabilities(features, where).argmax(0).astype(np.uint8)
+        chances = head.probabilities(features, where)
+        if into is not None:
+            into[(slice(None), *where)] = chances
+        found = chances.argmax(0).astype(np.uint8)
         known = labels.weight[where] > 0
         found[known] = labels.target[where][known]
         yield where, found

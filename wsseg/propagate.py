@@ -21,8 +21,8 @@ import torch
 from scipy import ndimage
 
 from wsseg.patches import Sample
-from wsseg.steps import Step
-from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, random_walker
+from wsseg.steps import Step, finish
+from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, walker_steps
 from wsseg.weak import WeakLabels
 
 Objects = Literal["marked", "alike"]
@@ -39,6 +39,7 @@ WEIGHT = 0.5  # an implied label counts at most half of what a person said
 PLACES = 3  # strokes of a class in an image from which some are hidden to test the walk
 RIGHT = 0.9  # share of hidden voxels that the walk must find to be trusted anywhere, mean over classes
 IMAGES = 8  # images tested at most
+COARSE = 2**15  # voxels at which strokes are hidden and found again; decides as the full resolution does
 VOXELS = 2**19  # larger images are walked at a coarser resolution: 1 s and not 20 s for a brain at 2 mm
 
 
@@ -93,7 +94,7 @@ def what_is_meant(
         if not hidden.any():
             continue
         left = replace(sample.labels, weight=np.where(hidden, 0, sample.labels.weight).astype(np.float32))
-        found = walk(replace(sample, labels=left), classes, 0.0, device).argmax(0)
+        found = walk(replace(sample, labels=left), classes, 0.0, device, voxels=COARSE).argmax(0)
         truth = sample.labels.target[hidden]
         asked += np.bincount(truth, minlength=classes)
         right += np.bincount(truth[found[hidden] == truth], minlength=classes)
@@ -117,21 +118,43 @@ def hide_strokes(labels: WeakLabels, rng: np.random.Generator) -> np.ndarray:
 
 
 def walk(
-    sample: Sample, classes: int, lost: float, device: torch.device, prior: np.ndarray | None = None
+    sample: Sample,
+    classes: int,
+    lost: float,
+    device: torch.device,
+    prior: np.ndarray | None = None,
+    *,
+    voxels: int | None = None,
 ) -> np.ndarray:
-    """Probabilities float32 (K, *S) of a walk from what is known; see `wsseg.walker.random_walker`."""
+    """Probabilities float32 (K, *S) of a walk from what is known; see `wsseg.walker.random_walker`.
+
+    An image of more than `voxels`, or `VOXELS`, is walked at a coarser resolution.
+    """
+    return finish(walk_steps(sample, classes, lost, device, prior, voxels=voxels))
+
+
+def walk_steps(
+    sample: Sample,
+    classes: int,
+    lost: float,
+    device: torch.device,
+    prior: np.ndarray | None = None,
+    *,
+    voxels: int | None = None,
+) -> Generator[Step, None, np.ndarray]:
+    """The same, in pieces between which it can be stopped."""
     labels, image = sample.labels, sample.image
     values = torch.from_numpy(sample.statistics.apply(np.asarray(image.data[:]))).to(device)
     seeds = torch.from_numpy(np.where(labels.known, labels.target, -1)).to(device)
     ends = None if prior is None else torch.from_numpy(prior).to(device)
     spacing, size = list(image.spacing), seeds.shape
-    while seeds.numel() > VOXELS:
+    while seeds.numel() > (voxels or VOXELS):
         step = halving(seeds.shape)
         values, seeds = halve(values, step), halve_seeds(seeds, classes, step)
         ends = None if ends is None else halve(ends, step)
         wider = [s * t for s, t in zip(spacing, step, strict=True)]
         lost, spacing = coarser(lost, spacing, wider), wider
-    chances = random_walker(values, seeds, classes, spacing=spacing, lost=lost, prior=ends)
+    chances = yield from walker_steps(values, seeds, classes, spacing=spacing, lost=lost, prior=ends)
     if seeds.shape != size:
         chances = enlarge(chances, size)
     return chances.cpu().numpy()

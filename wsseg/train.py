@@ -116,7 +116,10 @@ class Trainer:
             objects: What the strokes mean, where that is new.
         """
         self.model_config = replace(self.model_config, objects=objects or self.model_config.objects)
-        known = [replace(sample, labels=imply_background(sample.labels)) for sample in samples]
+        known = [
+            replace(sample, labels=imply_background(sample.labels, sample.image.spacing))
+            for sample in samples
+        ]
         self.sampler = PatchSampler(known, self.model_config.patch, seed=self.config.seed)
 
     @property

@@ -10,16 +10,19 @@ strokes can't reach stays unknown. And the equations are solved without a matrix
 images of any size and 3D fit in memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsseg.steps import Step, finish
+
 BETA = 2.0  # times the mean squared difference between neighbours
 WEAKEST = 1e-4  # no edge is a wall
 TOLERANCE = 1e-3  # of the residual, relative to the right-hand side
 ITERATIONS = 500  # at most, per scale
+OFTEN = 25  # iterations from one chance to stop to the next
 COARSEST = 32  # voxels along the longest axis at which coarse to fine begins
 
 
@@ -49,21 +52,37 @@ def random_walker(
     Raises:
         ValueError: No voxel is known.
     """
+    return finish(walker_steps(image, seeds, classes, spacing=spacing, lost=lost, prior=prior))
+
+
+def walker_steps(
+    image: Tensor,
+    seeds: Tensor,
+    classes: int,
+    *,
+    spacing: Sequence[float],
+    lost: float = 0.0,
+    prior: Tensor | None = None,
+) -> Generator[Step, None, Tensor]:
+    """The same, in pieces between which it can be stopped."""
     if not bool((seeds >= 0).any()):
         raise ValueError("seeds: no voxel is known")
     ends = torch.zeros((classes, *seeds.shape), device=image.device) if prior is None else prior.float()
-    return _walk(image.float(), seeds, ends, list(map(float, spacing)), lost)
+    return (yield from _walk(image.float(), seeds, ends, list(map(float, spacing)), lost))
 
 
-def _walk(image: Tensor, seeds: Tensor, ends: Tensor, spacing: list[float], lost: float) -> Tensor:
+def _walk(
+    image: Tensor, seeds: Tensor, ends: Tensor, spacing: list[float], lost: float
+) -> Generator[Step, None, Tensor]:
     """Coarse to fine: the answer at half the resolution, enlarged, is the first guess."""
     size, start = seeds.shape, ends
     if max(size) > COARSEST:
         step = halving(size)
         wider = [s * t for s, t in zip(spacing, step, strict=True)]
         smaller = (halve(image, step), halve_seeds(seeds, len(ends), step), halve(ends, step))
-        start = enlarge(_walk(*smaller, wider, coarser(lost, spacing, wider)), size)
-    return _solve(image, seeds, ends, spacing, lost, start)
+        coarse = yield from _walk(*smaller, wider, coarser(lost, spacing, wider))
+        start = enlarge(coarse, size)
+    return (yield from _solve(image, seeds, ends, spacing, lost, start))
 
 
 def coarser(lost: float, spacing: Sequence[float], wider: Sequence[float]) -> float:
@@ -97,7 +116,7 @@ def halve_seeds(seeds: Tensor, classes: int, step: Sequence[int]) -> Tensor:
 
 def _solve(
     image: Tensor, seeds: Tensor, ends: Tensor, spacing: list[float], lost: float, start: Tensor
-) -> Tensor:
+) -> Generator[Step, None, Tensor]:
     """(L + γ) x = γ·ends at the unknown voxels, by conjugate gradients, all classes at once.
 
     Preconditioned by the diagonal (Shewchuk 1994, section B3).
@@ -113,7 +132,9 @@ def _solve(
     scale = (pull - _push(x * known, ties, lost)).mul(free).square().sum(over).sqrt().clamp_min(1e-12)
     step = residual / diagonal
     direction, product = step.clone(), (residual * step).sum(over)
-    for _ in range(ITERATIONS):
+    for done in range(ITERATIONS):
+        if done % OFTEN == OFTEN - 1:
+            yield Step("walk", done + 1, ITERATIONS)
         if bool((residual.square().sum(over).sqrt() <= TOLERANCE * scale).all()):
             break
         pushed = _push(direction, ties, lost) * free
