@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -12,8 +13,15 @@ from wsseg.errors import InputError
 LOG = logging.getLogger("napari_plugin")
 
 
-class WorkError(Exception):
-    """A RuntimeError of the work, renamed: superqt loses that one kind and would never say `finished`."""
+@dataclass(frozen=True)
+class _Failed:
+    """What the work raised, handed over as a result.
+
+    The signal for errors is left alone: superqt loses RuntimeErrors and would never say `finished`, and a
+    slot of napari's own breaks on it with PySide6.
+    """
+
+    error: Exception
 
 
 def start(
@@ -21,7 +29,7 @@ def start(
     *,
     event: Callable[[Any], None],
     result: Callable[[Any], None],
-    error: Callable[[BaseException], None],
+    error: Callable[[Exception], None],
     finished: Callable[[], None],
 ) -> GeneratorWorker:
     """Start a generator in a worker; all four functions are called on the main thread.
@@ -33,16 +41,23 @@ def start(
         error: Called with what it raises.
         finished: Called at the end, however it ended; unlock the window here and nowhere else.
     """
-    connect = {"yielded": event, "returned": result, "errored": error, "finished": finished}
+
+    def returned(value: Any) -> None:
+        if isinstance(value, _Failed):
+            error(value.error)
+        else:
+            result(value)
+
+    connect = {"yielded": event, "returned": returned, "finished": finished}
     # superqt's own class: napari's shows every error in a box with a traceback as well
-    return create_worker(_guarded, work, _connect=connect, _worker_class=GeneratorWorker, _ignore_errors=True)
+    return create_worker(_guarded, work, _connect=connect, _worker_class=GeneratorWorker)
 
 
 def _guarded(work: Generator[Any, None, Any]) -> Generator[Any, None, Any]:
     try:
         return (yield from work)
-    except RuntimeError as error:
-        raise WorkError(str(error)) from error
+    except Exception as error:
+        return _Failed(error)
 
 
 def sentence(error: BaseException) -> str:
@@ -50,8 +65,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, InputError):
         return str(error)
     LOG.error("the work failed", exc_info=error)
-    cause = error.__cause__ if isinstance(error, WorkError) and error.__cause__ else error
-    if isinstance(cause, MemoryError) or "out of memory" in str(cause).lower():
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return "There is not enough memory for this; crop the image or close other programs."
-    first = (str(cause) or "no details").splitlines()[0]
-    return f"The work failed ({type(cause).__name__}: {first}); what is there is kept."
+    first = (str(error) or "no details").splitlines()[0]
+    return f"The work failed ({type(error).__name__}: {first}); what is there is kept."
