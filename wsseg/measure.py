@@ -97,9 +97,10 @@ def measure_objects(
         cleaning: What is done to the objects first.
 
     Returns:
-        A row an object: "object", its value; "class", None without a mask; the columns of `measure_classes` less
-        "objects". Here "hinted" are the voxels in the object that are hinted as anything, and "agreement" is
-        the share of them that are hinted as its class (without a mask: as any class, not as background).
+        A row an object: "object", its value; "class", None without a mask; the columns of `measure_classes`
+        less "objects". Here "hinted" are the voxels in the object that are hinted as anything, and
+        "agreement" is the share of them that are hinted as its class (without a mask: as any class and not
+        as background).
     """
     objects, names = _numbered(objects)
     objects = clean(objects, world, cleaning or Cleaning())

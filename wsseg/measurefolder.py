@@ -51,8 +51,8 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
         A `Step` an image.
 
     Returns:
-        The rows of `measure_classes` or `measure_objects` with "image", the stem, and "name", that of the class where
-        hints name it. A class of any image has a row for each.
+        The rows of `measure_classes` or `measure_objects` with "image", the stem, and "name", that of the
+        class where hints name it. A class of any image has a row for each.
 
     Raises:
         InputError: There is no mask, a mask has no image, or two differ in shape or affine.
