@@ -114,6 +114,11 @@ class Autosave:
             self._earlier[key] = newest_session(self.place, image)
         return self._earlier[key]
 
+    def folder(self) -> Path | None:
+        """The session of the image at work; None while nothing has been written of it."""
+        image = self.controller.image
+        return None if image is None else self._writer.folder(identity(image))
+
     def restore(self, folder: Path) -> None:
         """Put everything marked in a session on the image at work, and go on from there.
 

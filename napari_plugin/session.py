@@ -92,7 +92,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     from wsseg.propagate import TOLD
     from wsseg.train import TrainConfig
 
-    image = _coloured(job.model, job.image)
+    image = coloured(job.model, job.image)
     learnt = yield from learn_from(image, job.hints, job.classes, job.name, job.found)
     yield Step("load", 1, 1)
     config = TrainConfig(steps=job.steps or default_steps([learnt.sample]), seed=job.seed)
@@ -159,7 +159,7 @@ def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Work
     from wsseg.weak import WeakLabels
 
     check_fits(model, image, name)
-    image = _coloured(model, image)
+    image = coloured(model, image)
     nothing = np.broadcast_to(np.zeros((), np.float32), image.shape)
     statistics = model.config.normalisation.measure(image, name)
     sample = Sample(image, WeakLabels(nothing.astype(np.int64), nothing), statistics, name)
@@ -191,7 +191,7 @@ def check_fits(model: "Model", image: Image, name: str) -> None:
         )
 
 
-def _coloured(model: "Model | None", image: Image) -> Image:
+def coloured(model: "Model | None", image: Image) -> Image:
     """The image with as many channels as the model wants; see `check_fits`."""
     return in_colour(image) if model and model.config.architecture.channels_in > image.channels else image
 

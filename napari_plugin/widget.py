@@ -27,6 +27,7 @@ from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, fill_column, form, group, key_map, row, widen
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
+from napari_plugin.leaverows import LeaveRows
 from napari_plugin.restorerow import RestoreRow
 from napari_plugin.taglayer import is_heat
 from napari_plugin.tagpanel import TagPanel
@@ -130,6 +131,9 @@ class SegmentWidget(QScrollArea):
         column.addWidget(group("Keys", key_map(KEYS)))
         self.files = FileButtons(self.controller, self.try_to, self.begin)
         column.addWidget(self.files)
+        self.controller.leaving.session = self.autosave.folder
+        self.leaving = LeaveRows(self.controller, self.try_to, self.begin)
+        column.addWidget(group("Results", self.leaving))
         column.addStretch()
         fill_column(self, column)
 
@@ -368,6 +372,7 @@ class SegmentWidget(QScrollArea):
         total = run.trained.total if run is not None and run.trained is not None else 0
         self.curve.show_values(c.losses, total)
         self.encoder.show_encoder()
+        self.leaving.show_state()
         if run is not None:
             self.status.setText(run.words())
         self.message.setText(c.message)

@@ -101,7 +101,7 @@ def test_masks_become_segmentations_and_their_area(tmp_path, dims):
     mask[2:5, 3:6] = True
     mask[(2, 3, 0)[:dims]] = False
     box = Box((2, 3, 0)[:dims], (5, 6, 8)[:dims], 1, 4)
-    save_boxes(path, name, SHAPE[dims], (box,), {1: "cell"}, masks={4: mask})
+    save_boxes(path, name, SHAPE[dims], (box,), {1: "cell"}, mask_of={4: mask}.__getitem__)
     (entry,) = json.loads(path.read_text())["annotations"]
     np.testing.assert_array_equal(decode(entry["segmentation"]), mask)
     assert entry["area"] == mask.sum()

@@ -1,7 +1,7 @@
 """Boxes of one image written into boxes.json, COCO; what it says of other images, and other fields, stay."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def save_boxes(
     boxes: Sequence[Box],
     classes: Mapping[int, str],
     *,
-    masks: Mapping[int, np.ndarray] | None = None,
+    mask_of: Callable[[int], np.ndarray] | None = None,
 ) -> None:
     """Write the boxes of one image; those that the file had of it, crowds left out, are replaced.
 
@@ -36,7 +36,7 @@ def save_boxes(
         shape: Of the image.
         boxes: With ids of their own.
         classes: Class id to name.
-        masks: Box id to the mask in the image (*S), bool, that becomes its "segmentation".
+        mask_of: Gives by a box's id its mask in the image (*S), bool, that becomes its "segmentation".
 
     Raises:
         InputError: The file there is no COCO, or has other classes; or the disk refuses.
@@ -67,8 +67,9 @@ def save_boxes(
         if not _same(entry, box, shape):
             entry.pop("segmentation", None)
             entry.update(to_bbox(box))
-        if masks is not None:
-            entry |= {"segmentation": encode(masks[box.id]), "area": int(masks[box.id].sum())}
+        if mask_of is not None:  # one at a time: a thousand masks of a large picture fill the memory
+            mask = mask_of(box.id)
+            entry |= {"segmentation": encode(mask), "area": int(mask.sum())}
         others.append(entry)
     content["annotations"] = others
     with write_beside(path) as fresh:

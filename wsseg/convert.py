@@ -106,7 +106,9 @@ def _like(like: Image, kind: str, world: World) -> Image:
         return replace(like, kind="picture", geometry={})
     letters = "ZYX"[-like.ndim :]
     if kind == "tiff":
-        told = {f"PhysicalSize{a}": s for a, s in zip(letters, world.spacing, strict=True)}
+        told: dict[str, float | str] = {
+            f"PhysicalSize{a}": s for a, s in zip(letters, world.spacing, strict=True)
+        }
         told |= {f"PhysicalSize{a}Unit": u or "pixel" for a, u in zip(letters, world.units, strict=True)}
         return replace(like, kind="tiff", geometry={"style": "ome", "ome": told, "axes": letters})
     axes = [{"name": letter.lower(), "type": "space"} for letter in letters]

@@ -68,8 +68,12 @@ def world_of(image: Image) -> World:
     NIfTI and DICOM have x, y, z of the scanner, RAS, in mm (a NIfTI that names no unit means mm as well).
     OME-Zarr has its scale and translation, any other kind its spacing, along the stored axes.
     """
-    units = tuple(_SHORT.get(unit, unit) for unit in _units(image))
-    return World(_matrix(image), image.spacing, units)
+    return World(_matrix(image), image.spacing, tuple(short_unit(unit) for unit in _units(image)))
+
+
+def short_unit(name: str) -> str:
+    """The sign of a unit by any of its usual names: "micrometer" is "µm"; "" for what is none."""
+    return _SHORT.get(name, name)
 
 
 def _matrix(image: Image) -> np.ndarray:
@@ -91,7 +95,7 @@ def _matrix(image: Image) -> np.ndarray:
 def _units(image: Image) -> tuple[str, ...]:
     """The unit of each axis in the file's own word."""
     geometry = image.geometry
-    if image.kind == "dicom":
+    if image.kind == "dicom" or (image.kind == "array" and "affine" in geometry):
         return ("mm",) * image.ndim
     if image.kind == "nifti":
         unit = str(geometry["header"].get_xyzt_units()[0])
