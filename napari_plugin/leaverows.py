@@ -1,4 +1,4 @@
-"""The group “Results”: exports, measurements, other images, and the line for the shell."""
+"""The group “Results”: exports, measurements, and the line for the shell."""
 
 from collections.abc import Callable
 from functools import partial
@@ -48,6 +48,9 @@ class LeaveRows(QWidget):
         super().__init__()
         self.tool, self.try_to, self.begin = controller.leaving, try_to, begin
         self.kind, self.format = QComboBox(), QComboBox()
+        for box in (self.kind, self.format):  # or their longest entry says how narrow the panel can be
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(5)
         for index, kind in enumerate(KINDS):
             self.kind.addItem(kind, kind)
             self.kind.setItemData(index, HELP[kind], Qt.ItemDataRole.ToolTipRole)
@@ -57,14 +60,14 @@ class LeaveRows(QWidget):
         self.copied = button("Copy", self.copy_line)
         self.shell = QLabel("The saved model on a folder of images, from the shell:")
         self.shell.setWordWrap(True)
-        self.others = button("Apply to other images", lambda: begin(self.tool.apply_to_others))
-        self.others.setToolTip("Predicts all other open images with the model there is; Stop ends it.")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(
-            row(self.kind, QLabel("as"), self.format, button("Export …", self.ask_export), stretch=0)
-        )
-        column.addLayout(row(button("Measure …", self.ask_measure), self.others, stretch=1))
+        line = row(self.kind, QLabel("as"), self.format, stretch=0)
+        line.setStretch(2, 1)
+        column.addLayout(line)
+        buttons = row(button("Export …", self.ask_export), button("Measure …", self.ask_measure), stretch=0)
+        buttons.setStretch(1, 1)
+        column.addLayout(buttons)
         column.addWidget(self.shell)
         column.addLayout(row(self.line, self.copied, stretch=0))
         self.show_state()
