@@ -271,6 +271,10 @@ class Controller(Marks):
 
     # while work runs
 
+    def words(self) -> str:
+        """What is going on, in a line; "" while nothing is."""
+        return "" if self.run is None else self.run.words()
+
     def tick(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell the running work what is on screen and, when the hand rests, what was painted since."""
         if self.run is None or self.run.image is None:

@@ -20,6 +20,7 @@ from napari_plugin.autosave import Autosave, sessions_folder
 from napari_plugin.backend import begin_loading
 from napari_plugin.boxrows import BoxRows
 from napari_plugin.classlist import ClassList
+from napari_plugin.closing import SESSION, CloseGuard
 from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
@@ -171,6 +172,7 @@ class SegmentWidget(QScrollArea):
         self.pulse.timeout.connect(self._follow_boxes)
         self.pulse.timeout.connect(self.autosave.pulse)
         self.pulse.start(250)
+        self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
         for end in (self.stop, self.instant.stop, self.autosave.close):
             cast(QApplication, QApplication.instance()).aboutToQuit.connect(end)
 
