@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_plugin.backend import loading
 from napari_plugin.events import Elsewhere, Event, Note, Preview, Work
+from napari_plugin.memorywork import told_prediction
 from napari_plugin.session import Wishes, apply_model, check_fits, coloured, stored
 from wsseg.convert import as_format, keeps_place
 from wsseg.errors import InputError
@@ -145,8 +146,11 @@ def export_probabilities(
 
     check_fits(model, shown.image, shown.name)
     like, world = shown.like()
-    steps = Predictor(model).steps(coloured(model, shown.image), keep_probabilities=True, name=shown.name)
-    prediction = yield from steps
+    tile = yield from told_prediction(model.config, shown.image, keep_probabilities=True)
+    predictor = Predictor(model, tile=tile)
+    prediction = yield from predictor.steps(
+        coloured(model, shown.image), keep_probabilities=True, name=shown.name
+    )
     assert prediction.probabilities is not None
     yield Step("save", 0, 1)
     write_probabilities(path, *as_format(prediction.probabilities, like, format_name, world))
