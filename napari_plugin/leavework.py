@@ -246,6 +246,8 @@ def apply_to_others(model: "Model", images: Sequence[tuple[Image, str]], kept: S
                     mask[event.region] = event.mask
                 elif isinstance(event, Step) and event.stage == "predict":
                     yield Step("others", before + event.index, total, info={"image": name})
+                elif isinstance(event, Note):
+                    yield Note(f"{name}: {event.text}")
             yield Elsewhere(number, mask)  # whole, or not at all where it is stopped
             done += 1
         except InputError as error:

@@ -23,7 +23,7 @@ _COUNTED = {
     "boxes": "Masks of boxes",
     "heat": "Heat maps",
     "seeds": "Seeds along edges",
-    "others": "Other images: tile",
+    "others": "Tiles of other images",
 }
 _TRAINED = {"train": "Training", "classify": "Learning the tags"}
 

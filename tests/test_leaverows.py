@@ -41,6 +41,12 @@ def test_export_measure_and_the_line(scene, qtbot, tmp_path, monkeypatch):  # no
     np.testing.assert_array_equal(read_labels(tmp_path / "cube_mask.tif"), mask.data)
     assert "Wrote cube_mask.tif" in widget.message.text()
 
+    (tmp_path / "file").write_text("no folder")
+    widget.begin(lambda: c.leaving.export("mask", "TIFF", tmp_path / "file" / "a.tif"))
+    wait(qtbot, widget)
+    assert "can't be written" in widget.message.text()  # an error of the worker, and the panel is free again
+    assert widget.go.isEnabled()
+
     def choose(dialog):
         dialog.rows.setCurrentIndex(1)
         dialog.min_size.setValue(2.0)
