@@ -129,6 +129,18 @@ def test_an_image_that_nobody_hinted_has_no_agreement(tmp_path):
     assert "agreement" not in rows[2]
 
 
+def test_grey_among_colour_has_three_channels_as_well(tmp_path):
+    mask = np.zeros((6, 6))
+    mask[2:4] = 1
+    for stem, image in (("a", np.full((6, 6), 9)), ("b", np.full((6, 6, 3), [1, 2, 3]))):
+        write_picture(tmp_path / "masks" / f"{stem}.png", mask)
+        write_picture(tmp_path / "images" / f"{stem}.png", image)
+    grey, colour = finish(measure_folder(tmp_path / "masks", Sources(tmp_path / "images")))
+    assert [grey[f"mean-{i}"] for i in range(3)] == [9, 9, 9]
+    assert [colour[f"mean-{i}"] for i in range(3)] == [1, 2, 3]
+    assert "mean" not in grey
+
+
 def test_values_below_zero_are_refused(tmp_path):
     path = write_volume(tmp_path / "a.nii.gz", np.full((4, 4, 4), -1, np.int16))
     with pytest.raises(InputError, match="values below 0"):
@@ -137,13 +149,21 @@ def test_values_below_zero_are_refused(tmp_path):
 
 def test_columns_have_an_order_and_gaps_stay_empty(tmp_path):
     rows = [
-        {"agreement": None, "volume": 0.1 + 0.2, "class": 1, "image": "a", "mean-10": 1.0, "mean-2": 2.0},
+        {
+            "agreement": None,
+            "volume": 0.1 + 0.2,
+            "class": 1,
+            "image": "a",
+            "mean-10": 1.0,
+            "mean-0": 2.0,
+            "mean": 3,
+        },
         {"image": "b", "class": 2, "name": 'a, "b"', "centroid-0": 1e9},
     ]
     write_table(tmp_path / "a.csv", rows)
     assert (tmp_path / "a.csv").read_text().splitlines() == [
-        "image,class,name,volume,centroid-0,mean-2,mean-10,agreement",
-        "a,1,,0.3,,2,1,",
-        'b,2,"a, ""b""",,1e+09,,,',
+        "image,class,name,volume,centroid-0,mean,mean-0,mean-10,agreement",
+        "a,1,,0.3,,3,2,1,",
+        'b,2,"a, ""b""",,1e+09,,,,',
     ]
     assert files_in(tmp_path) == ["a.csv"]

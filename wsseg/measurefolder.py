@@ -11,7 +11,7 @@ from wsseg.atomic import write_beside
 from wsseg.dataset import Dataset
 from wsseg.errors import InputError
 from wsseg.hints import Hints
-from wsseg.images import Image, check_values, list_images, peek_image, read_image, read_labels
+from wsseg.images import Image, check_values, in_colour, list_images, peek_image, read_image, read_labels
 from wsseg.measure import Cleaning, Row, measure_classes, measure_objects
 from wsseg.steps import Step
 from wsseg.world import world_of
@@ -68,13 +68,14 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
     images = {} if sources.images is None else list_images(sources.images)
     dataset = sources.hints
     names = {} if dataset is None else {0: "background", **dataset.classes}
+    colour = any(peek_image(path).rgb for stem, path in images.items() if stem in found)
     rows: list[Row] = []
     for index, (stem, path) in enumerate(found.items(), 1):
         if sources.images is not None and stem not in images:
             raise InputError(f"{sources.images}: has no image “{stem}” for {path}; add it.")
         like = peek_image(images.get(stem, path))
         mask = _read(path, like)
-        values = _values(images.get(stem), like)
+        values = _values(images.get(stem), colour=colour)
         hints = _hints(dataset, stem, like)
         if not sources.instances:
             own = measure_classes(
@@ -128,13 +129,13 @@ def _read(path: Path, like: Image) -> np.ndarray:
     return labels
 
 
-def _values(path: Path | None, like: Image) -> np.ndarray | None:
-    """The image's values (C, *S), where it was given."""
+def _values(path: Path | None, *, colour: bool) -> np.ndarray | None:
+    """The image's values (C, *S), where it was given; grey among colour has three channels as well."""
     if path is None:
         return None
     image = read_image(path)
     check_values(image)
-    return np.asarray(image.data)
+    return np.asarray((in_colour(image) if colour and image.channels == 1 else image).data)
 
 
 def _hints(dataset: Dataset | None, stem: str, like: Image) -> Hints | None:
@@ -160,7 +161,7 @@ def _in_all(rows: list[Row]) -> list[Row]:
 
 def _place(column: str) -> tuple[int, int]:
     name, _, number = column.partition("-")
-    return COLUMNS.index(name), int(number or 0)
+    return COLUMNS.index(name), int(number or -1)
 
 
 def _told(value: object) -> object:
