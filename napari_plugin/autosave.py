@@ -95,6 +95,12 @@ class Autosave:
         self._seen = seen
         self._writer.write(self._look(c.image))
 
+    def save(self) -> None:
+        """Hand over how things are, whatever else is on its way to the disk."""
+        c = self.controller
+        if not self._closed and c.image is not None and c.image in c.layers:
+            self._writer.write(self._look(c.image))
+
     def busy(self) -> bool:
         """Whether something is on its way to the disk."""
         return self._writer.busy()
@@ -114,6 +120,11 @@ class Autosave:
             self._earlier[key] = newest_session(self.place, image)
         return self._earlier[key]
 
+    def folder(self) -> Path | None:
+        """The session of the image at work; None while nothing has been written of it."""
+        image = self.controller.image
+        return None if image is None else self._writer.folder(identity(image))
+
     def restore(self, folder: Path) -> None:
         """Put everything marked in a session on the image at work, and go on from there.
 
@@ -131,9 +142,7 @@ class Autosave:
 
     def close(self) -> None:
         """Write what has not been written yet and end the thread."""
-        c = self.controller
-        if not self._closed and c.image is not None and c.image in c.layers:
-            self._writer.write(self._look(c.image))
+        self.save()
         self._closed = True
         self._writer.close()
 

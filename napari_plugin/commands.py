@@ -57,6 +57,22 @@ def save_mask(viewer: Viewer) -> None:
     open_widget(viewer).files.ask_save("mask")
 
 
+def export(viewer: Viewer) -> None:
+    """Export what the panel's group Results says: the mask, objects or probabilities."""
+    open_widget(viewer).leaving.ask_export()
+
+
+def measure(viewer: Viewer) -> None:
+    """Write a table of volumes, counts and places."""
+    open_widget(viewer).leaving.ask_measure()
+
+
+def apply_to_others(viewer: Viewer) -> None:
+    """Predict all other open images with the model there is."""
+    widget = open_widget(viewer)
+    widget.begin(widget.controller.leaving.apply_to_others)
+
+
 def draw_boxes(viewer: Viewer) -> None:
     """Take the rectangle tool, in a new layer where there is none."""
     open_widget(viewer).draw_boxes()

@@ -9,13 +9,14 @@ import numpy as np
 
 from napari_plugin.boxwork import find_objects
 from napari_plugin.encodertool import EncoderTool, read_encoder
-from napari_plugin.events import Event, Heat, Note, Objects, Opened, Preview, Seeds, Work
+from napari_plugin.events import Elsewhere, Event, Heat, Note, Objects, Opened, Preview, Seeds, Work
 from napari_plugin.instanttool import InstantTool
 from napari_plugin.layers import (
     file_of,
     on_screen,
     to_image,
 )
+from napari_plugin.leavetool import LeaveTool
 from napari_plugin.marks import Marks
 from napari_plugin.results import find, find_or_make, show_objects
 from napari_plugin.run import Run
@@ -56,6 +57,7 @@ class Controller(Marks):
         losses: The training loss after each step of the newest training.
         generation: Grows with each run; what an older one still sends is dropped.
         instant: Answers while one draws.
+        leaving: Exports, measurements, other images.
     """
 
     def __init__(self, layers: "LayerList") -> None:
@@ -66,6 +68,7 @@ class Controller(Marks):
         self.losses: list[float] = []
         self.generation = 0
         self.instant = InstantTool(self, self._mask_of)
+        self.leaving = LeaveTool(self, lambda: self.model, self._begin, self._mask_of)
 
     def remove_class(self, class_id: int) -> None:
         """Take a class out of the table.
@@ -241,6 +244,7 @@ class Controller(Marks):
         if self.model is None:
             raise InputError("There is no model yet: press Segment first.")
         self.model.save(folder)
+        self.leaving.saved_model(folder)
         self.message = f"Saved the model as {folder.name}."
 
     def open_model(self, folder: Path) -> Work:
@@ -266,6 +270,10 @@ class Controller(Marks):
         self.message = f"The encoder is dropped.{goes_on}"
 
     # while work runs
+
+    def words(self) -> str:
+        """What is going on, in a line; "" while nothing is."""
+        return "" if self.run is None else self.run.words()
 
     def tick(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell the running work what is on screen and, when the hand rests, what was painted since."""
@@ -302,6 +310,8 @@ class Controller(Marks):
             self.tags.view.take(event.bags, event.heated, self.run.image)
         elif isinstance(event, Seeds):
             self._add_seeds(event.seeds)
+        elif isinstance(event, Elsewhere):
+            self.leaving.take(event)
         elif isinstance(event, Note):
             self.message = f"{self.message} {event.text}".strip()
         else:

@@ -50,6 +50,14 @@ class Seeds:
     seeds: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Elsewhere:
+    """The mask of another image, uint8 (*S), and which of those it is that the work was given."""
+
+    number: int
+    mask: np.ndarray
+
+
 @dataclass(frozen=True)
 class Note:
     """A sentence for the user; the work goes on."""
@@ -65,5 +73,5 @@ class Opened:
     folder: Path
 
 
-Event = Step | Preview | Objects | Heat | Seeds | Note | Opened
+Event = Step | Preview | Objects | Heat | Seeds | Elsewhere | Note | Opened
 Work = Generator[Event, None, Union["Model", None]]

@@ -40,6 +40,7 @@ class FileButtons(QWidget):
             "Open model …": self.ask_open_model,
             "Save model …": self.ask_save_model,
             "Open encoder …": self.ask_open_encoder,
+            "Apply to others": lambda: begin(controller.leaving.apply_to_others),
             "Forget model": lambda: try_to(controller.forget_model),
         }
         for index, (text, action) in enumerate(buttons.items()):

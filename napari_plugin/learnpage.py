@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from napari_plugin.closing import CONTINUE, CloseGuard
 from napari_plugin.curve import Curve
 from napari_plugin.docks import PANEL, open_dock
 from napari_plugin.forms import button, fill_column, form, row, widen
@@ -129,6 +130,7 @@ class LearnPage(QScrollArea):
         self.timer.timeout.connect(self._show)
         self.settled.setSingleShot(True)
         self.settled.timeout.connect(self.look)
+        self.guard = CloseGuard(self, self._learning, CONTINUE, self.learner.leave)
         # a window that is closed, and napari that is left, stop what runs; the process keeps its checkpoint
         self.destroyed.connect(self.learner.leave)
         cast(QApplication, QApplication.instance()).aboutToQuit.connect(self.learner.leave)
@@ -223,6 +225,9 @@ class LearnPage(QScrollArea):
         finally:
             self._show()
         return True
+
+    def _learning(self) -> str:
+        return self.learner.status() if self.learner.stage == "learn" else ""
 
     def _main(self) -> Any:
         return open_dock(self.viewer, PANEL)

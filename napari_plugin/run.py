@@ -17,8 +17,14 @@ _WORDS = {
     "save": "Saving",
     "read": "Reading the tagged images",
     "check": "Checking on what was held back",
+    "measure": "Measuring",
 }
-_COUNTED = {"boxes": "Masks of boxes", "heat": "Heat maps", "seeds": "Seeds along edges"}
+_COUNTED = {
+    "boxes": "Masks of boxes",
+    "heat": "Heat maps",
+    "seeds": "Seeds along edges",
+    "others": "Tiles of other images",
+}
 _TRAINED = {"train": "Training", "classify": "Learning the tags"}
 
 

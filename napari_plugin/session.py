@@ -17,6 +17,7 @@ from napari_plugin.backend import loading
 from napari_plugin.boxwork import learn_from, refine_objects, with_faint_background
 from napari_plugin.encodertool import told_of
 from napari_plugin.events import Event, Note, Preview, Work
+from napari_plugin.memorywork import told_prediction, told_training
 from wsseg.errors import InputError
 from wsseg.hints import Box, Hints
 from wsseg.images import Image, in_colour, read_image, write_mask
@@ -92,7 +93,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     from wsseg.propagate import TOLD
     from wsseg.train import TrainConfig
 
-    image = _coloured(job.model, job.image)
+    image = coloured(job.model, job.image)
     learnt = yield from learn_from(image, job.hints, job.classes, job.name, job.found)
     yield Step("load", 1, 1)
     config = TrainConfig(steps=job.steps or default_steps([learnt.sample]), seed=job.seed)
@@ -106,6 +107,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     trainer = prepare([sample], job.classes, config, objects=objects, init=job.model, encoder=encoder)
     if encoder is not None:
         yield from told_of(encoder, trainer.model_config)
+    yield from told_training(trainer.model_config, image)
     pace = _Pace()
     if objects and config.objects == "auto":
         yield Note(TOLD[objects])
@@ -159,12 +161,13 @@ def apply_model(model: "Model", image: Image, name: str, wishes: Wishes) -> Work
     from wsseg.weak import WeakLabels
 
     check_fits(model, image, name)
-    image = _coloured(model, image)
+    image = coloured(model, image)
     nothing = np.broadcast_to(np.zeros((), np.float32), image.shape)
     statistics = model.config.normalisation.measure(image, name)
     sample = Sample(image, WeakLabels(nothing.astype(np.int64), nothing), statistics, name)
     yield Step("load", 1, 1)
-    yield from _predict(model, sample, wishes)
+    tile = yield from told_prediction(model.config, image)
+    yield from _predict(model, sample, wishes, tile)
     return model
 
 
@@ -191,7 +194,7 @@ def check_fits(model: "Model", image: Image, name: str) -> None:
         )
 
 
-def _coloured(model: "Model | None", image: Image) -> Image:
+def coloured(model: "Model | None", image: Image) -> Image:
     """The image with as many channels as the model wants; see `check_fits`."""
     return in_colour(image) if model and model.config.architecture.channels_in > image.channels else image
 
@@ -273,7 +276,9 @@ def _honoured(model: "Model", sample: "Sample") -> Generator[Event, None, None]:
     yield Preview(tuple(slice(0, n) for n in sample.image.shape), prediction.mask, model)
 
 
-def _predict(model: "Model", sample: "Sample", wishes: Wishes) -> Generator[Event, None, None]:
+def _predict(
+    model: "Model", sample: "Sample", wishes: Wishes, tile: tuple[int, ...] | None = None
+) -> Generator[Event, None, None]:
     """The whole image, each block shown when it is done; what is on screen first where there are several."""
     from wsseg.propagate import VOXELS, scribbled
 
@@ -284,16 +289,20 @@ def _predict(model: "Model", sample: "Sample", wishes: Wishes) -> Generator[Even
     focus = wishes.focus
     if focus is not None and np.prod(sample.image.shape) > 16 * np.prod(model.config.patch):
         yield from _preview(model, sample, focus, "preview")
-    yield from _preview(model, sample, whole, "predict")
+    yield from _preview(model, sample, whole, "predict", tile)
 
 
 def _preview(
-    model: "Model", sample: "Sample", region: tuple[slice, ...], stage: str
+    model: "Model",
+    sample: "Sample",
+    region: tuple[slice, ...],
+    stage: str,
+    tile: tuple[int, ...] | None = None,
 ) -> Generator[Event, None, None]:
     """Predict a region, with some of its surroundings so that its border is as good as its middle."""
     from wsseg.predict import Predictor
 
-    sizes, tile = sample.image.shape, model.config.patch
+    sizes, tile = sample.image.shape, tile or model.config.patch
     extents = [r.stop - r.start for r in region]
     wanted = [max(t, e + 2 * (t // 4)) for e, t in zip(extents, tile, strict=True)]  # a slice: just one tile
     starts = [r.start - (w - e) // 2 for r, w, e in zip(region, wanted, extents, strict=True)]
@@ -302,7 +311,7 @@ def _preview(
     wider = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     image = replace(sample.image, data=_Window(sample.image.data, wider))
     done = _Blocks(image.shape)
-    predictor = Predictor(model, overlap=0.5 if stage == "predict" else 0.25)
+    predictor = Predictor(model, tile=tile, overlap=0.5 if stage == "predict" else 0.25)
     steps = predictor.steps(image, into=done, statistics=sample.statistics, name=sample.name)
     for step in steps:
         yield replace(step, stage=stage)

@@ -20,6 +20,7 @@ from napari_plugin.autosave import Autosave, sessions_folder
 from napari_plugin.backend import begin_loading
 from napari_plugin.boxrows import BoxRows
 from napari_plugin.classlist import ClassList
+from napari_plugin.closing import SESSION, CloseGuard
 from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
@@ -27,6 +28,7 @@ from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, fill_column, form, group, key_map, row, widen
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
+from napari_plugin.leaverows import LeaveRows
 from napari_plugin.restorerow import RestoreRow
 from napari_plugin.taglayer import is_heat
 from napari_plugin.tagpanel import TagPanel
@@ -130,6 +132,9 @@ class SegmentWidget(QScrollArea):
         column.addWidget(group("Keys", key_map(KEYS)))
         self.files = FileButtons(self.controller, self.try_to, self.begin)
         column.addWidget(self.files)
+        self.controller.leaving.session = self.autosave.folder
+        self.leaving = LeaveRows(self.controller, self.try_to, self.begin)
+        column.addWidget(group("Results", self.leaving))
         column.addStretch()
         fill_column(self, column)
 
@@ -167,6 +172,7 @@ class SegmentWidget(QScrollArea):
         self.pulse.timeout.connect(self._follow_boxes)
         self.pulse.timeout.connect(self.autosave.pulse)
         self.pulse.start(250)
+        self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
         for end in (self.stop, self.instant.stop, self.autosave.close):
             cast(QApplication, QApplication.instance()).aboutToQuit.connect(end)
 
@@ -368,6 +374,7 @@ class SegmentWidget(QScrollArea):
         total = run.trained.total if run is not None and run.trained is not None else 0
         self.curve.show_values(c.losses, total)
         self.encoder.show_encoder()
+        self.leaving.show_state()
         if run is not None:
             self.status.setText(run.words())
         self.message.setText(c.message)

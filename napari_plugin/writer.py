@@ -56,6 +56,11 @@ class Writer:
         """Whether something of this image has been written."""
         return key in self._journals
 
+    def folder(self, key: str) -> Path | None:
+        """The session folder of this image, once something of it has been written."""
+        journal = self._journals.get(key)
+        return None if journal is None else journal.folder
+
     def goes_on(self, key: str, folder: Path) -> None:
         """What comes next of this image follows on an earlier session."""
         self._earlier[key] = folder

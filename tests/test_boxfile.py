@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny import write_any
+from tiny import decode, write_any
 
 from wsseg.boxfile import save_boxes
 from wsseg.dataset import open_dataset
@@ -93,3 +93,16 @@ def test_what_is_no_coco_is_left_alone(tmp_path, text):
     with pytest.raises(InputError, match=r"boxes\.json"):
         save_boxes(path, name, (12, 16), [Box((0, 0), (2, 2), 1, 1)], {1: "cell"})
     assert path.read_text() == text
+
+
+def test_masks_become_segmentations_and_their_area(tmp_path, dims):
+    path, name = dataset(tmp_path, dims)
+    mask = np.zeros(SHAPE[dims], bool)
+    mask[2:5, 3:6] = True
+    mask[(2, 3, 0)[:dims]] = False
+    box = Box((2, 3, 0)[:dims], (5, 6, 8)[:dims], 1, 4)
+    save_boxes(path, name, SHAPE[dims], (box,), {1: "cell"}, mask_of={4: mask}.__getitem__)
+    (entry,) = json.loads(path.read_text())["annotations"]
+    np.testing.assert_array_equal(decode(entry["segmentation"]), mask)
+    assert entry["area"] == mask.sum()
+    assert read(tmp_path) == {"a": (box,)}

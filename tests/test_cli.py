@@ -21,8 +21,8 @@ from wsseg.images import read_labels
 from wsseg.train import Trainer
 
 COMMANDS = [
-    *["check", "fit", "predict", "refine", "seeds", "pretrain", "probe", "evaluate", "robot", "replay"],
-    *["demo", "gui"],
+    *["check", "fit", "predict", "refine", "seeds", "pretrain", "probe", "evaluate", "measure", "robot"],
+    *["replay", "demo", "gui"],
 ]
 
 

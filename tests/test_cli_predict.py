@@ -50,6 +50,15 @@ class TestPredict:
         for name, options in (("a", ["--tile", 8]), ("b", ["--overlap", 0.25]), ("c", ["--flips"])):
             wsseg_("predict", model, image, "--out", tmp_path / name, *options)
 
+    def test_little_memory_is_told_before_and_tiles_are_made_to_fit(self, tmp_path, model, data, monkeypatch):
+        arguments = ["predict", model, data / "images", "--out"]
+        assert "Needs about" not in wsseg_(*arguments, tmp_path / "a").stderr
+        monkeypatch.setattr("wsseg.memoryplan.free_memory", lambda device=None: (1000, "memory"))
+        told = wsseg_(*arguments, tmp_path / "b").stderr
+        assert "of memory, 1 MB free: using tiles of 16×16" in told
+        assert "That may not be enough" in told
+        assert len(list((tmp_path / "b").glob("ball*"))) == 2
+
     def test_split_needs_instances(self, tmp_path, model, data):
         arguments = ["predict", model, data / "images", "--out", tmp_path / "out", "--split"]
         assert "--instances" in wsseg_(*arguments, code=2).stderr

@@ -84,6 +84,7 @@ def test_from_the_open_images_to_the_encoder_of_the_next_segment(
     page._show()
     assert not page.method.isEnabled()
     assert page.status.text().startswith("Learning: step")
+    assert page._learning().startswith("Learning: step")  # what is asked about when napari is closed
     assert "20 of 47 directions" in page.seen.text()
     assert len(page.curves["spread"]._values) > 4
     page.stop()

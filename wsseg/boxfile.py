@@ -1,7 +1,7 @@
 """Boxes of one image written into boxes.json, COCO; what it says of other images, and other fields, stay."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,18 @@ from wsseg.coco import to_interval
 from wsseg.errors import InputError
 from wsseg.hints import Box
 from wsseg.images import stem_of
+from wsseg.rle import encode
 from wsseg.tables import read_classes, read_json
 
 
 def save_boxes(
-    path: Path, file_name: str, shape: Sequence[int], boxes: Sequence[Box], classes: Mapping[int, str]
+    path: Path,
+    file_name: str,
+    shape: Sequence[int],
+    boxes: Sequence[Box],
+    classes: Mapping[int, str],
+    *,
+    mask_of: Callable[[int], np.ndarray] | None = None,
 ) -> None:
     """Write the boxes of one image; those that the file had of it, crowds left out, are replaced.
 
@@ -29,6 +36,7 @@ def save_boxes(
         shape: Of the image.
         boxes: With ids of their own.
         classes: Class id to name.
+        mask_of: Gives by a box's id its mask in the image (*S), bool, that becomes its "segmentation".
 
     Raises:
         InputError: The file there is no COCO, or has other classes; or the disk refuses.
@@ -59,6 +67,9 @@ def save_boxes(
         if not _same(entry, box, shape):
             entry.pop("segmentation", None)
             entry.update(to_bbox(box))
+        if mask_of is not None:  # one at a time: a thousand masks of a large picture fill the memory
+            mask = mask_of(box.id)
+            entry |= {"segmentation": encode(mask), "area": int(mask.sum())}
         others.append(entry)
     content["annotations"] = others
     with write_beside(path) as fresh:

@@ -16,6 +16,7 @@ from wsseg.commands.check import check
 from wsseg.commands.demo import demo
 from wsseg.commands.evaluate import evaluate
 from wsseg.commands.fit import fit
+from wsseg.commands.measure import measure
 from wsseg.commands.predict import predict
 from wsseg.commands.pretrain import pretrain
 from wsseg.commands.probe import probe
@@ -139,6 +140,7 @@ app.command(epilog="Example: wsseg seeds DATA --out DIR")(seeds)
 app.command(epilog="Example: wsseg pretrain scans/ --method mae --out ENC")(pretrain)
 app.command(epilog="Example: wsseg probe ENC DATA --json probe.json")(probe)
 app.command(epilog="Example: wsseg evaluate masks truth --json scores.json")(evaluate)
+app.command(epilog="Example: wsseg measure masks --out measurements.csv")(measure)
 app.command(epilog="Example: wsseg robot truth --images scans --out DATA --kind slices --every 8")(robot)
 app.command(epilog="Example: wsseg replay SESSION")(replay)
 app.command(epilog="Example: wsseg demo")(demo)

@@ -1,5 +1,6 @@
 """`wsseg predict`: a model and images become masks."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from wsseg.errors import InputError
 if TYPE_CHECKING:
     from wsseg.batch import Outcome
     from wsseg.dataset import Dataset
+    from wsseg.memoryplan import MemoryPlan
     from wsseg.model import ModelConfig
 
 LISTED = 10  # least certain images told on the screen; the file has them all
@@ -83,8 +85,13 @@ def predict(
 
     loaded = load_model(model)
     size = _tile(tile, loaded.config) if tile else None
-    predictor = Predictor(loaded, device=device, tile=size, overlap=overlap, flips=flips)
     dataset = _hints(hints, loaded.config, channel_axis) if hints else None
+    plan = _plan(found, loaded.config, size, device, keep=probabilities or dataset is not None)
+    predictor = Predictor(
+        loaded, device=device, tile=plan.tile if plan else size, overlap=overlap, flips=flips
+    )
+    if plan and plan.matters:
+        typer.echo(plan.sentence(), err=True)
     open_out(out, loaded, found, hints=dataset, resume=resume, overwrite=overwrite)
     wanted = Wanted(probabilities, instances, split, overwrite, channel_axis, dataset)
     outcome = run_with_progress(predict_images(predictor, found, out, wanted))
@@ -124,6 +131,28 @@ def _tile(text: str, config: "ModelConfig") -> tuple[int, ...]:
             f"--tile {text}: this model needs multiples of {','.join(map(str, divisor))}, such as {nearest}."
         )
     return size
+
+
+def _plan(
+    images: Mapping[str, Path],
+    config: "ModelConfig",
+    tile: tuple[int, ...] | None,
+    device: str,
+    *,
+    keep: bool,
+) -> "MemoryPlan | None":
+    """What the largest file will ask of the memory; None where it is no image for this model."""
+    from wsseg.images import peek_image
+    from wsseg.memoryplan import plan_prediction
+
+    largest = max(images.values(), key=lambda path: path.stat().st_size)
+    try:
+        shape = peek_image(largest).shape
+    except InputError:
+        return None  # told when its turn comes
+    if len(shape) != config.architecture.dims:
+        return None
+    return plan_prediction(config, shape, tile=tile, device=device, keep_probabilities=keep)
 
 
 def _tell(outcome: "Outcome", out: Path) -> None:

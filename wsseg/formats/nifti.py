@@ -136,7 +136,7 @@ def _header(like: Image) -> Any:
         if affine is not None:
             header.set_sform(affine, code="scanner")
             header.set_qform(affine, code="scanner")
-            header.set_xyzt_units("mm")
+            header.set_xyzt_units(like.geometry.get("unit", "mm"))
     return header
 
 

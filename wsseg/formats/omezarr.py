@@ -175,10 +175,12 @@ def writer(path: Path, like: Image, dtype: Any, *, channels: int | None = None) 
         multiscales["coordinateTransformations"] = whole_part
     new = version not in ("0.1", "0.2", "0.3", "0.4")
     group = zarr.create_group(store=str(path), zarr_format=3 if new else 2)
+    # whole numbers are labels, and NGFF has a word for that; viewers go by it
+    labels = {} if np.dtype(dtype).kind == "f" else {"image-label": {"version": version if new else "0.4"}}
     if new:
-        group.attrs["ome"] = {"version": version, "multiscales": [multiscales]}
+        group.attrs["ome"] = {"version": version, "multiscales": [multiscales], **labels}
     else:
-        group.attrs["multiscales"] = [{"version": "0.4", **multiscales}]
+        group.attrs.update({"multiscales": [{"version": "0.4", **multiscales}], **labels})
     yield group.create_array(
         "0",
         shape=shape,
