@@ -73,7 +73,7 @@ def instant(ready: Ready, seed: int) -> np.ndarray:
     """Ours."""
     head = fit_head(ready.features, ready.labels, ready.classes, seed=seed)
     mask = np.zeros(ready.features.shape, np.uint8)
-    for where, found in answer(ready.features, head, ready.labels, Focus(ready.whole)):
+    for where, found, _ in answer(ready.features, head, ready.labels, Focus(ready.whole)):
         mask[where] = found
     return mask
 
@@ -171,7 +171,7 @@ def latency(shape: tuple[int, ...], seed: int) -> dict:
         labels = WeakLabels(truth, painted)
         head = fit_head(features, labels, 2, seed=seed)
         fits.append(time.monotonic() - begin)
-        for where, found in answer(features, head, labels, focus):
+        for where, found, _ in answer(features, head, labels, focus):
             mask[where] = found
             overlap = _overlap(where, focus.region)
             unseen -= overlap

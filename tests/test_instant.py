@@ -42,7 +42,7 @@ def everywhere(shape) -> tuple[slice, ...]:
 
 def mask_of(features, head, labels, region=None) -> np.ndarray:
     mask = np.full(features.shape, 9, np.uint8)
-    for where, found in answer(features, head, labels, Focus(region or everywhere(features.shape))):
+    for where, found, _ in answer(features, head, labels, Focus(region or everywhere(features.shape))):
         assert (mask[where] == 9).all()  # no place twice
         mask[where] = found
     assert mask.max() < 9  # and none left out
@@ -142,6 +142,15 @@ def test_pieces_give_what_the_whole_gives(scene, monkeypatch):
     np.testing.assert_array_equal(mask_of(features, head, labels), whole)
 
 
+def test_doubt_is_that_of_the_probabilities_and_none_where_it_is_painted(scene):
+    features, labels, _ = scene
+    head = fit_head(features, labels, 2)
+    said = head.probabilities(features, everywhere(features.shape))
+    for where, _, doubt in answer(features, head, labels, Focus(everywhere(features.shape))):
+        expected = np.where(labels.known, 0, 1 - np.abs(said[1] - said[0]))[where]
+        np.testing.assert_allclose(doubt, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_slice_on_screen_comes_first_then_its_neighbours(axis, monkeypatch):
     values, truth = ball((12, 14, 16))
@@ -152,15 +161,15 @@ def test_the_slice_on_screen_comes_first_then_its_neighbours(axis, monkeypatch):
     seen[axis] = slice(9, 10)
     focus = Focus(tuple(seen))
     answers = answer(features, head, labels, focus)
-    first, _ = next(answers)
+    first, _, _ = next(answers)
     assert first[axis].start <= 9 < first[axis].stop
     assert all(
         p == w for a, (p, w) in enumerate(zip(first, everywhere(truth.shape), strict=True)) if a != axis
     )
-    second, _ = next(answers)
+    second, _, _ = next(answers)
     assert second[axis].stop == first[axis].start or second[axis].start == first[axis].stop
     focus.region = tuple(slice(0, 1) if a == axis else s for a, s in enumerate(seen))  # the user scrolls away
-    third, _ = next(answers)
+    third, _, _ = next(answers)
     assert third[axis].start == 0
     answers.close()  # and a further stroke ends it between two pieces
 
@@ -170,5 +179,5 @@ def test_of_a_large_picture_what_is_in_the_window_comes_first(monkeypatch):
     features, labels = features_of(values), painted(truth, strokes(truth.shape))
     monkeypatch.setattr(wsseg.instant, "PIECE", 16 * 64)
     window = (slice(40, 60), slice(0, 30))
-    first, _ = next(answer(features, fit_head(features, labels, 2), labels, Focus(window)))
+    first, _, _ = next(answer(features, fit_head(features, labels, 2), labels, Focus(window)))
     assert all(f.start < w.stop and w.start < f.stop for f, w in zip(first, window, strict=True))

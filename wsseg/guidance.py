@@ -137,7 +137,8 @@ def suggest(
     if ndim == 3 and not set(wanted) <= {0, 1, 2}:
         raise ValueError(f"axes {tuple(wanted)}: a volume has the axes 0, 1 and 2")
     views = [_View(now, axis) for axis in wanted]
-    known, rng, found = now.known.copy(), np.random.default_rng((seed, 0x5166)), []
+    known, rng = now.known.copy(), np.random.default_rng((seed, 0x5166))
+    found: list[Suggestion] = []
     while len(found) < count and (places := [place for view in views for place in view.places(known)]):
         if rule == "random":
             scores = rng.random(len(places))
@@ -248,7 +249,7 @@ def _windows(count: Sequence[int], step: Sequence[int]) -> list[Region]:
 
 def _cells(values: np.ndarray, step: Sequence[int]) -> np.ndarray:
     """Means of blocks, float32; the last one of an axis may be smaller."""
-    out = values.astype(np.float32)
+    out: np.ndarray = values.astype(np.float32)
     for axis, s in enumerate(step):
         if s > 1:
             starts = np.arange(0, out.shape[axis], s)

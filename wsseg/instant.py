@@ -21,6 +21,7 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
 
 from wsseg.features import Features, Region
+from wsseg.guidance import doubt_of
 from wsseg.weak import WeakLabels
 
 TREES = 12  # 20 take longer and are no better
@@ -96,7 +97,7 @@ class Focus:
 
 def answer(
     features: Features, head: Head, labels: WeakLabels, focus: Focus
-) -> Generator[tuple[Region, np.ndarray], None, None]:
+) -> Generator[tuple[Region, np.ndarray, np.ndarray], None, None]:
     """The classes of all voxels, piece by piece: what is looked at first, then what is nearest to it.
 
     Painted voxels keep their class. It can be stopped between two pieces, and a change of `focus` changes
@@ -109,16 +110,18 @@ def answer(
         focus: What is looked at.
 
     Yields:
-        A place, and the classes there, uint8: network outputs, 0 = background.
+        A place, the classes there, uint8: network outputs, 0 = background, and how much each voxel is in
+        doubt, float32, 0 to 1 (see `wsseg.guidance.doubt_of`), 0 where it is painted.
     """
     left = list(_pieces(features.shape, focus.region))
     while left:
         nearest = min(range(len(left)), key=lambda index: _gap(left[index], focus.region))
         where = left.pop(nearest)
-        found = head.probabilities(features, where).argmax(0).astype(np.uint8)
+        said = head.probabilities(features, where)
+        found, doubt = said.argmax(0).astype(np.uint8), doubt_of(said)
         known = labels.weight[where] > 0
-        found[known] = labels.target[where][known]
-        yield where, found
+        found[known], doubt[known] = labels.target[where][known], 0
+        yield where, found, doubt
 
 
 def _painted(
