@@ -129,7 +129,7 @@ class InstantTool:
         seen = self._screen is None or all(
             a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)
         )
-        self.masks.put("instant", self._image, self._layer, event.region, event.mask, seen=seen)
+        self.masks.put("instant", self._image, self._layer, event.region, event.mask, event.doubt, seen=seen)
 
     def keep(self, result: "Features | None", generation: int) -> None:
         """Keep the features that a worker returned; an answer returns nothing."""
@@ -167,7 +167,7 @@ class InstantTool:
             event: The piece.
             trained: How far its training is.
         """
-        self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask)
+        self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask, event.doubt)
         half_learnt = trained is not None and trained.index >= PREVIEW * trained.total
         if half_learnt or event.model.config.objects == "marked":
             self.settle(image)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_plugin.backend import loading
+from napari_plugin.events import in_bytes
 from wsseg.hints import Hints
 from wsseg.images import Image
 from wsseg.steps import Step
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A piece of the mask: uint8 class ids (*region)."""
+    """A piece of the mask: uint8 class ids (*region), and as many bytes of doubt, see `events.in_bytes`."""
 
     region: tuple[slice, ...]
     mask: np.ndarray
+    doubt: np.ndarray | None = None
 
 
 def look(image: Image, name: str) -> "Generator[Step, None, Features]":
@@ -60,5 +62,5 @@ def respond(
         yield Answer(tuple(slice(0, n) for n in features.shape), np.zeros(features.shape, np.uint8))
         return
     head = fit_head(features, labels, classes[-1] + 1)  # a class is its own output
-    for region, mask in answer(features, head, labels, focus):
-        yield Answer(region, mask)
+    for region, mask, doubt in answer(features, head, labels, focus):
+        yield Answer(region, mask, in_bytes(doubt))

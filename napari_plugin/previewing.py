@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_plugin.events import Event, Preview
+from napari_plugin.events import Event, Preview, in_bytes
 
 if TYPE_CHECKING:
     from wsseg.model import Model
@@ -27,13 +27,15 @@ def preview(
     high = [min(n, s + w) for s, w, n in zip(starts, wanted, sizes, strict=True)]
     wider = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     image = replace(sample.image, data=_Window(sample.image.data, wider))
-    done = _Blocks(image.shape)
+    masks, doubts = _Blocks(image.shape), _Blocks(image.shape)
     predictor = Predictor(model, overlap=0.5 if stage == "predict" else 0.25)
-    steps = predictor.steps(image, into=done, statistics=sample.statistics, name=sample.name)
+    steps = predictor.steps(
+        image, into=masks, doubt_into=doubts, statistics=sample.statistics, name=sample.name
+    )
     for step in steps:
         yield replace(step, stage=stage)
-        yield from done.take(region, low, model)
-    yield from done.take(region, low, model)
+        yield from _taken(masks, doubts, region, low, model)
+    yield from _taken(masks, doubts, region, low, model)
 
 
 class _Window:
@@ -58,19 +60,23 @@ class _Blocks:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
-        self._blocks: list[tuple[tuple[slice, ...], np.ndarray]] = []
+        self.blocks: list[tuple[tuple[slice, ...], np.ndarray]] = []
 
-    def __setitem__(self, block: tuple[slice, ...], mask: np.ndarray) -> None:
-        self._blocks.append((block, mask))
+    def __setitem__(self, block: tuple[slice, ...], values: np.ndarray) -> None:
+        self.blocks.append((block, values))
 
-    def take(self, region: Sequence[slice], origin: Sequence[int], model: "Model") -> Generator[Preview]:
-        """The blocks since the last call, clipped to the region, in the whole image's coordinates."""
-        for block, mask in self._blocks:
-            there, here = [], []
-            for b, o, r in zip(block, origin, region, strict=True):
-                start, stop = max(b.start + o, r.start), min(b.stop + o, r.stop)
-                there.append(slice(start, stop))
-                here.append(slice(start - o - b.start, stop - o - b.start))
-            if all(t.stop > t.start for t in there):
-                yield Preview(tuple(there), mask[tuple(here)].astype(np.uint8), model)
-        self._blocks = []
+
+def _taken(
+    masks: _Blocks, doubts: _Blocks, region: Sequence[slice], origin: Sequence[int], model: "Model"
+) -> Generator[Preview]:
+    """The blocks since the last call, clipped to the region, in the whole image's coordinates."""
+    for (block, mask), (_, doubt) in zip(masks.blocks, doubts.blocks, strict=True):
+        there, here = [], []
+        for b, o, r in zip(block, origin, region, strict=True):
+            start, stop = max(b.start + o, r.start), min(b.stop + o, r.stop)
+            there.append(slice(start, stop))
+            here.append(slice(start - o - b.start, stop - o - b.start))
+        if all(t.stop > t.start for t in there):
+            inner = tuple(here)
+            yield Preview(tuple(there), mask[inner].astype(np.uint8), model, in_bytes(doubt[inner]))
+    masks.blocks, doubts.blocks = [], []

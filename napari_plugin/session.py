@@ -16,9 +16,10 @@ import numpy as np
 from napari_plugin.backend import loading
 from napari_plugin.boxwork import learn_from, refine_objects, with_faint_background
 from napari_plugin.encodertool import told_of
-from napari_plugin.events import Event, Note, Preview, Work
+from napari_plugin.events import Event, Note, Preview, Work, in_bytes
 from napari_plugin.previewing import preview
 from wsseg.errors import InputError
+from wsseg.guidance import doubt_of
 from wsseg.hints import Box, Hints
 from wsseg.images import Image, in_colour, read_image, write_mask
 from wsseg.steps import Step
@@ -271,7 +272,9 @@ def _honoured(model: "Model", sample: "Sample") -> Generator[Event, None, None]:
     )
     prediction = predictor.honour((yield from steps), sample)
     assert prediction.mask is not None
-    yield Preview(tuple(slice(0, n) for n in sample.image.shape), prediction.mask, model)
+    assert prediction.probabilities is not None
+    whole = tuple(slice(0, n) for n in sample.image.shape)
+    yield Preview(whole, prediction.mask, model, in_bytes(doubt_of(prediction.probabilities)))
 
 
 def _predict(model: "Model", sample: "Sample", wishes: Wishes) -> Generator[Event, None, None]:

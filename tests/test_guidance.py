@@ -34,6 +34,12 @@ def test_doubt_is_one_minus_the_margin():
     assert not doubt_of(np.ones((1, 3, 2))).any()
 
 
+def test_before_anything_is_predicted_doubt_goes_by_intervals():
+    now = Situation(finished((21, 4, 4), 0, 10), (1.0,) * 3)
+    doubt, intervals = (suggest(now, rule, count=6) for rule in ("doubt", "intervals"))
+    assert doubt == intervals
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_intervals_bisect_the_widest_gap_whatever_the_spacing(axis):
     shape = [4, 4, 4]
@@ -89,7 +95,7 @@ def test_the_slice_in_doubt_is_chosen_and_not_one_that_is_finished():
     assert first.doubt == pytest.approx(0.36)
     assert first.distance == pytest.approx(5)
     assert first.centre == (7, 5, 5)
-    assert second.score == 0  # nothing else is in doubt
+    assert (second.index, second.doubt) == (2, 0)  # nothing else is in doubt: the widest gap
 
 
 def test_any_axis_may_be_the_best():

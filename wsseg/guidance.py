@@ -36,7 +36,7 @@ class Situation:
     Attributes:
         known: bool (*S), what is marked.
         spacing: Size of a voxel per axis.
-        doubt: (*S), 0 sure to 1 in doubt, see `doubt_of`; None = nothing is predicted yet, all counts alike.
+        doubt: (*S), 0 sure to 1 in doubt, see `doubt_of`; None = nothing is predicted yet.
         features: Of the image, to tell what looks alike; None = all looks alike.
 
     Raises:
@@ -114,7 +114,8 @@ def suggest(
 ) -> list[Suggestion]:
     """Where the next hints help most.
 
-    Each place is chosen as if those before it were marked already, so that a list names no neighbours.
+    Each place is chosen as if those before it were marked already, so that a list names no neighbours. Where
+    nothing is in doubt, "doubt" goes by intervals.
 
     Args:
         now: How far the work is.
@@ -140,10 +141,11 @@ def suggest(
     known, rng = now.known.copy(), np.random.default_rng((seed, 0x5166))
     found: list[Suggestion] = []
     while len(found) < count and (places := [place for view in views for place in view.places(known)]):
+        scores = np.array([place.score for place in places])
         if rule == "random":
             scores = rng.random(len(places))
-        else:
-            scores = np.array([place.score if rule == "doubt" else _gap(place, now) for place in places])
+        elif rule == "intervals" or not scores.any():
+            scores = np.array([_gap(place, now) for place in places])
         best = int(scores.argmax())
         found.append(replace(places[best], score=float(scores[best])))
         known[places[best].region] = True
@@ -214,7 +216,9 @@ class _View:
         """
         spacing = np.multiply(self.step, self.now.spacing)
         marked = _cells(known, self.step)
-        doubt = _cells(~known if self.now.doubt is None else np.where(known, 0, self.now.doubt), self.step)
+        doubt = np.zeros_like(marked)
+        if self.now.doubt is not None:
+            doubt = _cells(np.where(known, 0, self.now.doubt), self.step)
         away = np.full(marked.shape, np.inf)
         if marked.any():
             away = ndimage.distance_transform_edt(marked == 0, spacing)
