@@ -57,6 +57,11 @@ def save_mask(viewer: Viewer) -> None:
     open_widget(viewer).files.ask_save("mask")
 
 
+def go_to_next(viewer: Viewer) -> None:
+    """Go to the slice, or the part of a picture, where a hint helps most."""
+    open_widget(viewer).guide.go()
+
+
 def draw_boxes(viewer: Viewer) -> None:
     """Take the rectangle tool, in a new layer where there is none."""
     open_widget(viewer).draw_boxes()

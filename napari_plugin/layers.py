@@ -1,8 +1,9 @@
 """Layers to arrays and back: images, hint maps, masks and clicks, all on one grid. Knows no Qt.
 
 What belongs to what stands in `layer.metadata["wsseg"]`, plain text and numbers only: `id` names an image,
-`of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask", "objects", "heat" or "seeds",
-`classes` gives ids and names, `tags` what is in an image, `path` the file it was read from, axes as stored.
+`of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask", "objects", "heat", "seeds",
+"locked" or "doubt", `classes` gives ids and names, `tags` what is in an image, `path` the file it was read
+from, axes as stored.
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,6 +25,7 @@ from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, fill_column, form, group, key_map, row, widen
+from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
 from napari_plugin.restorerow import RestoreRow
@@ -45,6 +46,7 @@ KEYS = {
     "J": "masks of boxes",
     "G": "go: Segment or Stop",
     "H": "hide or show what was found",
+    ",": "go to where a hint helps most",
 }
 
 MEANINGS = {
@@ -122,6 +124,8 @@ class SegmentWidget(QScrollArea):
         column.addWidget(group("Classes", self.classes))
         self.instant = InstantPanel(self.controller.instant, self._view)
         column.addWidget(self.instant)
+        self.guide = GuidePanel(self.viewer, self.controller.guide, lambda: self._view()[1], self.try_to)
+        column.addWidget(self.guide)
         column.addLayout(row(self.go, self.stop_button, stretch=0))
         column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
         self.encoder = EncoderRow(self.controller, self.try_to)
@@ -158,6 +162,7 @@ class SegmentWidget(QScrollArea):
             self.find_objects,
             self.go_or_stop,
             lambda: self.try_to(c.toggle_mask),
+            self.guide.go,
         ]
         for key, action in zip(KEYS, actions, strict=True):
             self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
@@ -167,7 +172,7 @@ class SegmentWidget(QScrollArea):
         self.pulse.timeout.connect(self._follow_boxes)
         self.pulse.timeout.connect(self.autosave.pulse)
         self.pulse.start(250)
-        for end in (self.stop, self.instant.stop, self.autosave.close):
+        for end in (self.stop, self.instant.stop, self.guide.stop, self.autosave.close):
             cast(QApplication, QApplication.instance()).aboutToQuit.connect(end)
 
     # what the user does
