@@ -62,6 +62,16 @@ def go_to_next(viewer: Viewer) -> None:
     open_widget(viewer).guide.go()
 
 
+def accept_object(viewer: Viewer) -> None:
+    """Lock the object of the mask under the cursor, or unlock it."""
+    open_widget(viewer).accept_object()
+
+
+def accept_slice(viewer: Viewer) -> None:
+    """Lock the mask of this slice, or unlock it."""
+    open_widget(viewer).accept_slice()
+
+
 def draw_boxes(viewer: Viewer) -> None:
     """Take the rectangle tool, in a new layer where there is none."""
     open_widget(viewer).draw_boxes()

@@ -48,7 +48,7 @@ class InstantTool:
     def __init__(self, marks: "Marks", mask_of: "Callable[[ImageLayer], Labels]") -> None:
         self._marks, self._mask_of = marks, mask_of
         self.on = False
-        self.masks = TwoMasks()
+        self.masks = TwoMasks(marks.lock.map_of)
         self.generation = 0
         self.share = 0.0
         self.problem = ""

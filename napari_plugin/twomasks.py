@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_plugin.layers import KEY
+from wsseg.hints import BACKGROUND
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -23,13 +24,19 @@ class TwoMasks:
     can't decide it: people correct what they see, so that the mask on show looks the worse one, whichever it
     is.
 
+    What was accepted is kept in both, whatever they say.
+
+    Args:
+        locked: Gives what was accepted on an image, a hint map (*S) or None.
+
     Attributes:
         choice: Which one the user wants to see.
         settled: Whether the network's is more than a preview.
         version: Grows with every change of a mask.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, locked: "Callable[[ImageLayer], np.ndarray | None]") -> None:
+        self._locked = locked
         self.choice: Choice = "auto"
         self.settled = False
         self.version = 0
@@ -85,9 +92,21 @@ class TwoMasks:
             self._doubts[maker] = np.zeros(self._masks[maker].shape, np.uint8)
         if maker in self._doubts:
             self._doubts[maker][region] = 0 if doubt is None else doubt
+        self._keep(maker, image, region)
         self.version += 1
         if seen and self._shown == maker and self._layer is not None:
             self._layer.refresh(extent=False)
+
+    def _keep(self, maker: Maker, image: "ImageLayer", region: tuple[slice, ...]) -> None:
+        """Put what was accepted over what a mask says there."""
+        locked = self._locked(image)
+        if locked is None:
+            return
+        part = locked[region]
+        kept = part > 0
+        self._masks[maker][region][kept] = np.where(part == BACKGROUND, 0, part)[kept]
+        if maker in self._doubts:
+            self._doubts[maker][region][kept] = 0
 
     def show(self, image: "ImageLayer", layer: "Callable[[], Labels]", maker: "Maker | None" = None) -> None:
         """Bring the mask on show up to date with what is wanted; `maker` gets an empty one if it has none."""
@@ -107,6 +126,7 @@ class TwoMasks:
         if (now := self.on()) is not None and now != self._shown:
             self._shown = now
             self.version += 1
+            self._keep(now, image, (slice(None),) * found.data.ndim)
             found.metadata = {**found.metadata, KEY: {**own, "maker": now}}
             if found.data is not self._masks[now]:
                 found.data = self._masks[now]

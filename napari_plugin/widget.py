@@ -47,6 +47,8 @@ KEYS = {
     "G": "go: Segment or Stop",
     "H": "hide or show what was found",
     ",": "go to where a hint helps most",
+    "Shift+J": "accept the object under the cursor, or not",
+    "Shift+U": "accept this slice of the mask, or not",
 }
 
 MEANINGS = {
@@ -163,6 +165,8 @@ class SegmentWidget(QScrollArea):
             self.go_or_stop,
             lambda: self.try_to(c.toggle_mask),
             self.guide.go,
+            self.accept_object,
+            self.accept_slice,
         ]
         for key, action in zip(KEYS, actions, strict=True):
             self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
@@ -229,6 +233,16 @@ class SegmentWidget(QScrollArea):
     def finish_slice(self) -> None:
         """What is unpainted of this slice is background."""
         self.try_to(lambda: self.controller.finish_slice(*self._view()))
+
+    def accept_object(self) -> None:
+        """Lock the object under the cursor, or unlock it."""
+        dims, (point, displayed) = self.viewer.dims, self._view()
+        cursor = list(self.viewer.cursor.position)[dims.ndim - len(point) :]
+        self.try_to(lambda: self.controller.accept_object(cursor, displayed))
+
+    def accept_slice(self) -> None:
+        """Lock the mask of this slice, or unlock it."""
+        self.try_to(lambda: self.controller.accept_slice(*self._view()))
 
     def segment(self) -> None:
         """Train on all hints."""
