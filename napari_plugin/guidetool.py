@@ -54,6 +54,7 @@ class GuideTool:
         self.choice: Choice = "doubt"
         self.told = ""
         self._asked: tuple[Any, ...] = ()  # what the list was made for
+        self._hints: Hints | None = None
         self._list: list[Suggestion] = []
         self._at = 0
         self._shown = -1  # version of the masks that the layer of doubt shows
@@ -75,16 +76,16 @@ class GuideTool:
         axes = [axis for axis in range(image.ndim) if axis not in displayed]
         if self.choice == "any axis" or not axes:
             axes = list(range(image.ndim))
-        asked = (marks.image, marks.touched, self._masks.version, self.choice, tuple(axes))
-        if asked == self._asked and self._list:
+        asked, hints = (marks.image, self._masks.version, self.choice, tuple(axes)), marks.peek_hints()
+        # not by when something was touched: to look at another slice is to touch
+        if asked == self._asked and self._list and self._hints is not None and hints.same(self._hints):
             return None
         doubt = self._masks.doubt(marks.image)
         if self.choice == "random":
             self._turn += 1
-        self._asked, self._list, self._at, self.told = asked, [], 0, ""
-        hints, seed = marks.peek_hints(), self._turn
+        self._asked, self._hints, self._list, self._at, self.told = asked, hints, [], 0, ""
         return find_places(
-            hints, image.spacing, None if doubt is None else doubt.copy(), self.choice, axes, seed
+            hints, image.spacing, None if doubt is None else doubt.copy(), self.choice, axes, self._turn
         )
 
     def take(self, places: "list[Suggestion]") -> bool:
