@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 
@@ -21,6 +22,18 @@ CHOICES = {
     "random": "at random",
 }
 SHARE = 0.25  # of the canvas that a window of a picture takes at least
+
+
+def in_middle(goal: "Goal", seen: np.ndarray) -> np.ndarray:
+    """Where the camera looks so that the goal is in the middle, or as near to it as the picture reaches.
+
+    Args:
+        goal: A window.
+        seen: Height and width of what the canvas shows, in the world.
+    """
+    low, high = np.array(goal.low), np.array(goal.high)
+    middle = np.clip(goal.point, low + seen / 2, np.maximum(high - seen / 2, low + seen / 2))
+    return np.where(high - low <= seen, (low + high) / 2, middle)
 
 
 class GuidePanel(QWidget):
@@ -112,11 +125,10 @@ class GuidePanel(QWidget):
                 dims.order = (*order[:before], before + goal.axis, *order[before:])
             dims.set_point(range(before, dims.ndim), goal.point)
         else:
-            camera.center = (*camera.center[:-2], *goal.point)
-            room = [
-                SHARE * canvas / side for canvas, side in zip(self.viewer.canvas.size, goal.size, strict=True)
-            ]
-            camera.zoom = max(camera.zoom, min(room))
+            canvas = np.array(self.viewer.canvas.size)
+            camera.zoom = max(camera.zoom, float((SHARE * canvas / goal.size).min()))
+            seen = canvas / camera.zoom
+            camera.center = (*camera.center[:-2], *in_middle(goal, seen))
 
     def _choose(self) -> None:
         self.tool.choice = self.choice.currentData()

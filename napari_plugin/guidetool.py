@@ -29,12 +29,15 @@ class Goal:
     Attributes:
         point: World coordinates, one for each spatial axis of the image.
         axis: Along which the slice lies, None of a picture.
-        size: Height and width of a window in the world, of a picture.
+        size: Of the slice or the window in the world, along each axis.
+        low, high: Where the image begins and ends there.
     """
 
     point: tuple[float, ...]
     axis: int | None
     size: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 class GuideTool:
@@ -111,11 +114,11 @@ class GuideTool:
         place, count = self._list[self._at], len(self._list)
         self.told = f"{self._words(place)} ({self._at + 1} of {count})"
         self._at = (self._at + 1) % count
-        corners = [
-            _to_world(image, [getattr(part, end) - 0.5 for part in place.region]) for end in ("start", "stop")
-        ]
-        size = tuple(float(v) for v in np.abs(np.subtract(*corners))) if place.axis is None else ()
-        return Goal(tuple(_to_world(image, place.centre)), place.axis, size)
+        size = np.subtract(*_corners(image, place.region))
+        low, high = np.sort(_corners(image, [slice(0, n) for n in to_image(image).shape]), axis=0)
+        goal = (_to_world(image, place.centre), np.abs(size), low, high)
+        point, size, low, high = (tuple(map(float, part)) for part in goal)
+        return Goal(point, place.axis, size, low, high)
 
     def _words(self, place: "Suggestion") -> str:
         spacing = to_image(self._marks.need_image()).spacing
@@ -186,6 +189,11 @@ class GuideTool:
             metadata={KEY: {"role": "doubt", "of": identity(image)}},
             **transforms_of(image),
         )
+
+
+def _corners(image: "ImageLayer", region: Sequence[slice]) -> list[np.ndarray]:
+    """World coordinates of where a part of an image begins, and of where it ends."""
+    return [_to_world(image, [getattr(part, end) - 0.5 for part in region]) for end in ("start", "stop")]
 
 
 def _to_world(image: "ImageLayer", place: Sequence[float]) -> np.ndarray:

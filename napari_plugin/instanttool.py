@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from napari_plugin.agreement import Agreement
 from napari_plugin.instantwork import Answer, look, respond
 from napari_plugin.layers import on_screen, to_image
+from napari_plugin.results import find
 from napari_plugin.twomasks import Choice, TwoMasks
 from wsseg.errors import InputError
 from wsseg.features import memory_needed
@@ -40,6 +42,7 @@ class InstantTool:
     Attributes:
         on: Whether the user wants answers on this image.
         masks: The instant one and the network's.
+        agreement: How right they were where something was painted next.
         generation: Of the newest answer asked for.
         share: How much of the features is computed, 0 to 1.
         problem: Why there are no answers, or "".
@@ -49,6 +52,7 @@ class InstantTool:
         self._marks, self._mask_of = marks, mask_of
         self.on = False
         self.masks = TwoMasks(marks.lock.map_of)
+        self.agreement = Agreement()
         self.generation = 0
         self.share = 0.0
         self.problem = ""
@@ -71,6 +75,7 @@ class InstantTool:
         self.drop()
         self._image, self._features, self._looking, self.share = image, None, False, 0.0
         self._given, self._screen, self._focus, self._read, self.problem = None, None, None, 0.0, ""
+        self.agreement = Agreement()
         self._needed = 0 if image is None else memory_needed(to_image(image))
         self.on = image is not None and self._needed <= LIMIT
 
@@ -103,10 +108,18 @@ class InstantTool:
             return None
         from wsseg.instant import Focus
 
+        self._score(hints)
         self._given, self.problem = hints, ""
         self.generation += 1
         self._focus = Focus(self._screen or tuple(slice(0, n) for n in image.shape))
         return respond(self._features, hints, image.spacing, self._focus)
+
+    def _score(self, hints: Hints) -> None:
+        """How right the mask on show was in what was painted since the last answer."""
+        mask = find(self._marks.layers, self._image, "mask")
+        before = None if self._given is None else self._given.scribbles
+        seen = None if mask is None or self._given is None else mask.data
+        self.agreement.note(before, hints.scribbles, seen, self._marks.lock.map_of(self._image))
 
     def look_at(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell what is on screen; arguments as `layers.on_screen`."""

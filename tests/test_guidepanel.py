@@ -3,10 +3,22 @@
 import numpy as np
 import pytest
 
+from napari_plugin.guidepanel import in_middle
+from napari_plugin.guidetool import Goal
 from napari_plugin.widget import SegmentWidget
 from wsseg.hints import BACKGROUND
 
 pytestmark = pytest.mark.gui
+
+
+def test_a_goal_at_the_border_does_not_take_the_picture_off_the_screen():
+    for point, seen, middle in (
+        ((50, 100), (40, 40), (50, 100)),
+        ((5, 195), (40, 40), (20, 180)),
+        ((5, 195), (150, 40), (50, 180)),  # all of its height is seen
+    ):
+        goal = Goal(point, None, (10, 10), (0, 0), (100, 200))
+        assert tuple(in_middle(goal, np.array(seen))) == middle
 
 
 def test_next_doubt_accept_and_a_picture(make_napari_viewer_proxy, qtbot):

@@ -71,6 +71,7 @@ def test_windows_of_a_picture():
     goal = controller.guide.next()
     assert goal.axis is None
     assert goal.size == (32, 32)
+    assert (goal.low, goal.high) == ((-1, -1), (119, 159))
     rows, columns = places[0].region
     assert goal.point == (rows.start + rows.stop, columns.start + columns.stop)
     assert "in the widest gap" in controller.guide.told  # there is no mask yet
