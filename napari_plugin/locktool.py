@@ -61,7 +61,8 @@ class LockTool:
     ) -> str:
         """Accept the object under the cursor, all of the mask that hangs together and has its class.
 
-        On something accepted it takes that back.
+        Background that touches it is accepted too: else later masks could grow from it. On an accepted object
+        it takes both back.
 
         Args:
             image: The image at work.
@@ -80,16 +81,25 @@ class LockTool:
         if not all(0 <= p < n for p, n in zip(place, mask.data.shape, strict=True)):
             raise InputError("The cursor is outside of the image; put it on an object of the mask.")
         locked = self.map_of(image)
-        if locked is not None and locked[place]:
-            where, piece = component(locked, place)
-            self._write(image, where, np.where(piece, 0, locked[where]), colours)
-            return f"Taken back: {np.count_nonzero(piece):,} voxels are no longer locked."
-        if not mask.data[place]:
+        if locked is None:
+            locked = np.broadcast_to(np.uint8(0), mask.data.shape)
+        taken_back = locked[place] not in (0, BACKGROUND)
+        if not taken_back and not mask.data[place]:
             raise InputError("There is no object under the cursor; put it on one of the mask.")
-        where, piece = component(mask.data, place)
-        old = np.zeros(piece.shape, np.uint8) if locked is None else locked[where]
-        self._write(image, where, np.where(piece, mask.data[place], old), colours)
-        return f"Accepted: {np.count_nonzero(piece):,} voxels are locked."
+        where, piece = component(locked if taken_back else mask.data, place)
+        where, piece, rim = with_rim(where, piece, mask.data.shape)
+        old, said = locked[where], mask.data[where]
+        if taken_back:
+            others = (old > 0) & (old != BACKGROUND) & ~piece
+            theirs = ndimage.binary_dilation(others, np.ones((3,) * old.ndim))
+            new = np.where(piece | (rim & (old == BACKGROUND) & ~theirs), 0, old)
+        else:
+            new = np.where(piece, said, np.where(rim & (said == 0) & (old == 0), BACKGROUND, old))
+        self._write(image, where, new, colours)
+        count = f"{np.count_nonzero(piece):,} voxels"
+        return (
+            f"Taken back: {count} are no longer locked." if taken_back else f"Accepted: {count} are locked."
+        )
 
     def toggle_slice(
         self,
@@ -234,3 +244,21 @@ def component(values: np.ndarray, place: tuple[int, ...]) -> tuple[Region, np.nd
             )
             return where, own[box]
         reach *= 2
+
+
+def with_rim(where: Region, piece: np.ndarray, shape: Sequence[int]) -> tuple[Region, np.ndarray, np.ndarray]:
+    """What touches an object, in a box that also holds whatever else touches that.
+
+    Args:
+        where: The object's bounding box.
+        piece: bool (*box).
+        shape: Of the image.
+
+    Returns:
+        The box, two voxels larger on each side as far as the image goes; the object in it and the voxels
+        that touch it, corners included, bool (*box).
+    """
+    larger = tuple(slice(max(0, w.start - 2), min(n, w.stop + 2)) for w, n in zip(where, shape, strict=True))
+    more = [(w.start - v.start, v.stop - w.stop) for w, v in zip(where, larger, strict=True)]
+    piece = np.pad(piece, more)
+    return larger, piece, ndimage.binary_dilation(piece, np.ones((3,) * piece.ndim)) & ~piece

@@ -55,7 +55,9 @@ def test_an_accepted_object_counts_as_a_finished_label_and_can_be_taken_back(ndi
     before = controller.read_hints()
     accept(controller, *middle)
     locked = controller.lock.map_of(controller.image)
-    np.testing.assert_array_equal(locked, own.astype(np.uint8))
+    np.testing.assert_array_equal(locked == 1, own)
+    touching = ndimage.binary_dilation(own, np.ones((3,) * ndim))
+    np.testing.assert_array_equal(locked == BACKGROUND, touching & (mask == 0))
     assert f"{own.sum():,} voxels are locked" in controller.message
     labels = weak_labels(controller.read_hints())
     assert (labels.weight[own] == 1).all()
@@ -72,7 +74,7 @@ def test_an_accepted_object_counts_as_a_finished_label_and_can_be_taken_back(ndi
 def test_every_later_mask_keeps_it_whatever_strokes_and_networks_say():
     controller = answered(2)
     accept(controller, 12, 12)
-    own = controller.lock.map_of(controller.image) > 0
+    own = controller.lock.map_of(controller.image) == 1
     controller.hints.brush_size = 9
     controller.hints.paint((12, 12), BACKGROUND)  # against what was accepted
     run(controller.instant, controller.instant.due())
@@ -80,17 +82,38 @@ def test_every_later_mask_keeps_it_whatever_strokes_and_networks_say():
     preview(controller, 0, doubt=np.full((24, 24), 200, np.uint8))
     controller.instant.choose("network")
     np.testing.assert_array_equal(mask_of(controller) == 1, own)
+    preview(controller, 1, doubt=np.full((24, 24), 200, np.uint8))
+    pieces, _ = ndimage.label(mask_of(controller), np.ones((3, 3)))
+    np.testing.assert_array_equal(pieces == pieces[12, 12], own)  # nothing grows from it
     assert not controller.instant.masks.doubt(controller.image)[own].any()
     accept(controller, 12, 12)  # no longer
     preview(controller, 0)
     assert not mask_of(controller).any()
 
 
+def test_taken_back_it_leaves_the_rim_of_its_neighbour():
+    controller = answered(2)
+    mask = mask_of(controller)
+    mask[:] = 0
+    mask[5:8, 5:8], mask[5:8, 9:12] = 1, 1  # one voxel between them
+    accept(controller, 6, 6)
+    alone = controller.lock.map_of(controller.image).copy()
+    accept(controller, 6, 10)
+    accept(controller, 6, 10)
+    np.testing.assert_array_equal(controller.lock.map_of(controller.image), alone)
+    accept(controller, 6, 10)
+    accept(controller, 6, 6)
+    locked = controller.lock.map_of(controller.image)
+    np.testing.assert_array_equal(np.argwhere(locked).min(0), [4, 8])
+    np.testing.assert_array_equal(np.argwhere(locked).max(0), [8, 12])
+    assert (locked[4:9, 8] == BACKGROUND).all()
+
+
 def test_what_is_accepted_in_one_mask_is_kept_in_the_other():
     controller = answered(2)
     preview(controller, 0)
     accept(controller, 12, 12)
-    own = controller.lock.map_of(controller.image) > 0
+    own = controller.lock.map_of(controller.image) == 1
     controller.instant.choose("network")
     np.testing.assert_array_equal(mask_of(controller) == 1, own)
 
@@ -191,3 +214,23 @@ def test_it_is_journalled_and_comes_back(ndim):
     later.put_back(played)
     np.testing.assert_array_equal(later.lock.map_of(later.image), locked)
     assert later.read_hints().same(played.to_hints())
+
+
+def test_a_training_learns_it_and_its_mask_keeps_it():
+    controller = answered(2)
+    accept(controller, 12, 12)
+    locked = controller.lock.map_of(controller.image)
+    work, generation = controller.segment(steps=2), controller.generation
+    given = controller.run.given
+    np.testing.assert_array_equal(given.scribbles[locked > 0], locked[locked > 0])
+    while True:
+        try:
+            controller.take(next(work), generation)
+        except StopIteration as end:
+            controller.keep(end.value, generation)
+            break
+    controller.end(generation)
+    assert controller.instant.masks.on() == "network"
+    np.testing.assert_array_equal(
+        mask_of(controller)[locked > 0], np.where(locked == BACKGROUND, 0, locked)[locked > 0]
+    )
