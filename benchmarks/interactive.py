@@ -84,8 +84,8 @@ def alone(ready: Ready, seed: int) -> np.ndarray:
     """Our head, and no walk around the strokes."""
     head = fit_head(ready.features, ready.labels, ready.classes, seed=seed)
     mask = np.zeros(ready.features.shape, np.uint8)
-    for where, found in answer(ready.features, head, ready.labels, Focus(ready.whole)):
-        mask[where] = found
+    for where, chances in answer(ready.features, head, ready.labels, Focus(ready.whole)):
+        mask[where] = chances.argmax(0)
     return mask
 
 

@@ -158,6 +158,7 @@ class Autosave:
         answer = mask is not None and mask.metadata[KEY].get("maker") == "instant"  # comes back by itself
         if mask is not None and not answer and c.run is None:  # while it grows it changes all the time
             drawing.mask = mask.data
+        drawing.locked = c.lock.map_of(image)
         drawing.tags = tags_of(image)
         with suppress(InputError):  # a layer of the user's own, which Segment refuses in words
             drawing.clicks = to_clicks(c.clicks, c.classes)

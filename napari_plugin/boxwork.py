@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_plugin.backend import loading
-from napari_plugin.events import Event, Objects, Preview, Work
+from napari_plugin.events import Event, Objects, Preview, Work, in_bytes
+from wsseg.guidance import doubt_of
 from wsseg.hints import Hints
 from wsseg.images import Image
 from wsseg.steps import Step
@@ -129,7 +130,9 @@ def refine_objects(model: "Model", learnt: Learnt) -> Generator[Event, None, Non
             certain & (labels.target > 0) if said is None else certain & ((labels.target > 0) | (said > 0))
         )
     mask = np.where(certain, np.array(ids, np.uint8)[labels.target], prediction.mask)
-    yield Preview(tuple(slice(0, n) for n in sample.image.shape), mask, model)
+    assert prediction.probabilities is not None
+    doubt = in_bytes(np.where(certain, 0, doubt_of(prediction.probabilities)))
+    yield Preview(tuple(slice(0, n) for n in sample.image.shape), mask, model, doubt)
 
 
 def _open(image: Image, hints: Hints, name: str) -> "BoxImage":

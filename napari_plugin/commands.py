@@ -73,6 +73,21 @@ def apply_to_others(viewer: Viewer) -> None:
     widget.begin(widget.controller.leaving.apply_to_others)
 
 
+def go_to_next(viewer: Viewer) -> None:
+    """Go to the slice, or the part of a picture, where a hint helps most."""
+    open_widget(viewer).guide.go()
+
+
+def accept_object(viewer: Viewer) -> None:
+    """Lock the object of the mask under the cursor, or unlock it."""
+    open_widget(viewer).accept_object()
+
+
+def accept_slice(viewer: Viewer) -> None:
+    """Lock the mask of this slice, or unlock it."""
+    open_widget(viewer).accept_slice()
+
+
 def draw_boxes(viewer: Viewer) -> None:
     """Take the rectangle tool, in a new layer where there is none."""
     open_widget(viewer).draw_boxes()

@@ -10,6 +10,7 @@ import numpy as np
 from napari_plugin.boxwork import find_objects
 from napari_plugin.encodertool import EncoderTool, read_encoder
 from napari_plugin.events import Elsewhere, Event, Heat, Note, Objects, Opened, Preview, Seeds, Work
+from napari_plugin.guidetool import GuideTool
 from napari_plugin.instanttool import InstantTool
 from napari_plugin.layers import (
     file_of,
@@ -57,6 +58,7 @@ class Controller(Marks):
         losses: The training loss after each step of the newest training.
         generation: Grows with each run; what an older one still sends is dropped.
         instant: Answers while one draws.
+        guide: Where to mark next.
         leaving: Exports, measurements, other images.
     """
 
@@ -68,6 +70,7 @@ class Controller(Marks):
         self.losses: list[float] = []
         self.generation = 0
         self.instant = InstantTool(self, self._mask_of)
+        self.guide = GuideTool(self, self.instant.masks)
         self.leaving = LeaveTool(self, lambda: self.model, self._begin, self._mask_of)
 
     def remove_class(self, class_id: int) -> None:

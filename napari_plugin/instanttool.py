@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from napari_plugin.agreement import Agreement
 from napari_plugin.instantwork import Answer, Looked, look, respond
 from napari_plugin.layers import on_screen, to_image
+from napari_plugin.results import find
 from napari_plugin.twomasks import Choice, TwoMasks
 from wsseg.errors import InputError
 from wsseg.features import memory_needed
@@ -45,6 +47,7 @@ class InstantTool:
     Attributes:
         on: Whether the user wants answers on this image.
         masks: The instant one and the network's.
+        agreement: How right they were where something was painted next.
         generation: Of the newest answer asked for.
         share: How much of the features is computed, 0 to 1.
         problem: Why there are no answers, or "".
@@ -53,7 +56,8 @@ class InstantTool:
     def __init__(self, marks: "Marks", mask_of: "Callable[[ImageLayer], Labels]") -> None:
         self._marks, self._mask_of = marks, mask_of
         self.on = False
-        self.masks = TwoMasks()
+        self.masks = TwoMasks(marks.lock.map_of)
+        self.agreement = Agreement()
         self.generation = 0
         self.share = 0.0
         self.problem = ""
@@ -78,6 +82,7 @@ class InstantTool:
         self._image, self._looked, self._looking, self.share = image, None, False, 0.0
         self._given, self._screen, self._focus, self._read, self.problem = None, None, None, 0.0, ""
         self._meant = None
+        self.agreement = Agreement()
         self._needed = 0 if image is None else memory_needed(to_image(image))
         self.on = image is not None and self._needed <= LIMIT
 
@@ -109,10 +114,18 @@ class InstantTool:
             return None
         from wsseg.instant import Focus
 
+        self._score(hints)
         self._given, self.problem = hints, ""
         self.generation += 1
         self._focus = Focus(self._screen or tuple(slice(0, n) for n in self._looked.image.shape))
         return respond(self._looked, hints, self._focus, self._meant)
+
+    def _score(self, hints: Hints) -> None:
+        """How right the mask on show was in what was painted since the last answer."""
+        mask = find(self._marks.layers, self._image, "mask")
+        before = None if self._given is None else self._given.scribbles
+        seen = None if mask is None or self._given is None else mask.data
+        self.agreement.note(before, hints.scribbles, seen, self._marks.lock.map_of(self._image))
 
     def look_at(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell what is on screen; arguments as `layers.on_screen`."""
@@ -136,7 +149,7 @@ class InstantTool:
         seen = self._screen is None or all(
             a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)
         )
-        self.masks.put("instant", self._image, self._layer, event.region, event.mask, seen=seen)
+        self.masks.put("instant", self._image, self._layer, event.region, event.mask, event.doubt, seen=seen)
 
     def keep(self, result: "Looked | None", generation: int) -> None:
         """Keep what a worker returned that looked at the image; an answer returns nothing."""
@@ -174,7 +187,7 @@ class InstantTool:
             event: The piece.
             trained: How far its training is.
         """
-        self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask)
+        self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask, event.doubt)
         half_learnt = trained is not None and trained.index >= PREVIEW * trained.total
         if half_learnt or event.model.config.objects == "marked":
             self.settle(image)

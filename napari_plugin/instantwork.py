@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_plugin.backend import loading
+from napari_plugin.events import in_bytes
 from wsseg.hints import Hints
 from wsseg.images import Image
 from wsseg.steps import Step
 
 if TYPE_CHECKING:
-    from wsseg.features import Features
+    from wsseg.features import Features, Region
     from wsseg.instant import Focus
     from wsseg.normalise import Statistics
     from wsseg.propagate import Objects
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A piece of the mask: uint8 class ids (*region), and what strokes mean where that is known by now."""
+    """A piece of the mask.
+
+    Attributes:
+        region: Where.
+        mask: uint8 class ids (*region).
+        doubt: As many bytes, see `events.in_bytes`; None = all is said.
+        meant: What strokes mean, where that is known by now.
+    """
 
     region: tuple[slice, ...]
     mask: np.ndarray
+    doubt: np.ndarray | None = None
     meant: "Objects | None" = None
 
 
@@ -88,15 +97,20 @@ def respond(
     meant = what_is_meant([sample], count, seed=0, device=cpu) if walked and not later else None
     if meant != "marked":
         head = fit_head(features, labels, count)
-        for region, mask in answer(features, head, labels, focus, into=chances):
-            yield Answer(region, mask)
+        for region, part in answer(features, head, labels, focus):
+            yield _answer(region, part)
+            if chances is not None:
+                chances[(slice(None), *region)] = part
     if walked and later:
         meant = what_is_meant([sample], count, seed=0, device=cpu)
     if meant == "marked":
-        coarse = yield from walk_steps(sample, count, 0.0, cpu, voxels=COARSE)
-        yield Answer(whole, coarse.argmax(0).astype(np.uint8), meant)
-        fine = yield from walk_steps(sample, count, 0.0, cpu)
-        yield Answer(whole, fine.argmax(0).astype(np.uint8), meant)
+        yield _answer(whole, (yield from walk_steps(sample, count, 0.0, cpu, voxels=COARSE)), meant)
+        yield _answer(whole, (yield from walk_steps(sample, count, 0.0, cpu)), meant)
     elif chances is not None:
-        fine = yield from walk_steps(sample, count, PULL, cpu, prior=chances)
-        yield Answer(whole, fine.argmax(0).astype(np.uint8), meant)
+        yield _answer(whole, (yield from walk_steps(sample, count, PULL, cpu, prior=chances)), meant)
+
+
+def _answer(region: "Region", chances: np.ndarray, meant: "Objects | None" = None) -> Answer:
+    from wsseg.guidance import doubt_of
+
+    return Answer(region, chances.argmax(0).astype(np.uint8), in_bytes(doubt_of(chances)), meant)

@@ -1,8 +1,9 @@
 """Layers to arrays and back: images, hint maps, masks and clicks, all on one grid. Knows no Qt.
 
 What belongs to what stands in `layer.metadata["wsseg"]`, plain text and numbers only: `id` names an image,
-`of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask", "objects", "heat" or "seeds",
-`classes` gives ids and names, `tags` what is in an image, `path` the file it was read from, axes as stored.
+`of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask", "objects", "heat", "seeds",
+"locked" or "doubt", `classes` gives ids and names, `tags` what is in an image, `path` the file it was read
+from, axes as stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -127,8 +128,8 @@ def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "
 
     Args:
         layer: The image.
-        role: "hints" to paint in; "mask" for classes, "objects" for one value an object or "seeds" for what
-            may become hints: no brush changes these.
+        role: "hints" to paint in; "mask" for classes, "objects" for one value an object, "seeds" for what
+            may become hints or "locked" for what was accepted: no brush changes these.
         colours: Of the classes; objects have napari's own.
     """
     from napari.layers import Labels
@@ -138,7 +139,7 @@ def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "
         np.zeros(to_image(layer).shape, np.uint16 if objects else np.uint8),
         name=f"{layer.name} {role}",
         colormap=None if objects else colormap(colours),
-        opacity={"hints": 0.8, "seeds": 0.65}.get(role, 0.5),
+        opacity={"hints": 0.8, "seeds": 0.65, "locked": 1.0}.get(role, 0.5),
         metadata={KEY: {"role": role, "of": identity(layer)}},
         **transforms_of(layer),
     )

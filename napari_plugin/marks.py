@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +20,12 @@ from napari_plugin.layers import (
     to_hints,
     to_image,
 )
+from napari_plugin.locktool import LockTool
 from napari_plugin.results import find, find_or_make, toggle
 from napari_plugin.taglayer import put_tags
 from napari_plugin.tagtool import TagTool
 from wsseg.errors import InputError
-from wsseg.hints import BACKGROUND, Hints
+from wsseg.hints import BACKGROUND, Hints, with_locked
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -45,6 +47,7 @@ class Marks:
         image, hints, clicks: The layers at work, or None.
         boxes: Those at work.
         tags: Those at work.
+        lock: What was accepted of the mask.
         table: The classes.
         selected: The class that the brush paints, 255 for background.
         message: The last thing worth telling.
@@ -59,6 +62,7 @@ class Marks:
         self.table = ClassTable()
         self.boxes = BoxTool(self.table, self._mark_changed)
         self.tags = TagTool(layers, self.table)
+        self.lock = LockTool(layers, self._mark_changed)
         self.selected = 1
         self.message = ""
         self.touched = 0.0
@@ -148,6 +152,8 @@ class Marks:
         if drawing.mask is not None:
             mask = find_or_make(self.layers, image, "mask", self.colours, None)
             mask.data = drawing.mask.copy()
+        if drawing.locked is not None:
+            self.lock.put_back(image, drawing.locked, self.colours)
         if drawing.boxes:
             layer = make_boxes(image, self.colours, self.boxes.class_id, drawing.boxes)
             self.layers.append(layer)
@@ -162,6 +168,14 @@ class Marks:
         if drawing.hints is not None:
             self.new_hints().data = drawing.hints.copy()
         self._paint_classes()
+
+    def accept_object(self, point: Sequence[float], displayed: Sequence[int]) -> None:
+        """Accept the object under the cursor, or take that back; arguments as `LockTool.toggle_object`."""
+        self.message = self.lock.toggle_object(self.need_image(), point, displayed, self.colours)
+
+    def accept_slice(self, point: Sequence[float], displayed: Sequence[int]) -> None:
+        """Accept the slice on screen, or take that back; arguments as `LockTool.toggle_slice`."""
+        self.message = self.lock.toggle_slice(self.need_image(), point, displayed, self.colours)
 
     def toggle_mask(self) -> None:
         """Show or hide the mask and the objects."""
@@ -204,6 +218,10 @@ class Marks:
         """
         if self.hints is not None and bool(np.any(np.asarray(self.hints.data) == class_id)):
             raise InputError(f"“{self.classes[class_id]}” is still painted in the hints; erase that first.")
+        if self.lock.uses(self.image, class_id):
+            raise InputError(
+                f"“{self.classes[class_id]}” is accepted in the mask still; take that back first."
+            )
         if self.boxes.uses(class_id):
             raise InputError(f"There are boxes of “{self.classes[class_id]}” still; delete them first.")
         if self.tags.uses(class_id):
@@ -250,7 +268,8 @@ class Marks:
         """The same for somebody who looks on: who reads them next still finds them changed."""
         image, boxes = self.need_image(), self.boxes
         drawn = boxes.read(image)
-        return to_hints(image, self.hints, self.clicks, self.classes, drawn, all_boxed=boxes.all_boxed)
+        hints = to_hints(image, self.hints, self.clicks, self.classes, drawn, all_boxed=boxes.all_boxed)
+        return replace(hints, scribbles=with_locked(hints.scribbles, self.lock.map_of(image)))
 
     def rests(self) -> bool:
         """Whether something has changed since it was last read, and the hand rests."""
@@ -281,8 +300,9 @@ class Marks:
 
     def _paint_classes(self) -> None:
         """Write classes and colours into the layers that show them."""
-        if (mask := find(self.layers, self.image, "mask")) is not None:
-            mask.colormap = colormap(self.colours)
+        for role in ("mask", "locked"):
+            if (layer := find(self.layers, self.image, role)) is not None:
+                layer.colormap = colormap(self.colours)
         self.boxes.tidy()
         self.tags.view.paint_classes()
         if self.hints is not None:

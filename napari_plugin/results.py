@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels, Layer
 
-SHOWN = ("mask", "objects", "heat", "seeds")
+SHOWN = ("mask", "objects", "heat", "seeds", "locked")
 
 
 def find(layers: "LayerList", image: "ImageLayer | None", role: str) -> Any:

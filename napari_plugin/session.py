@@ -9,16 +9,18 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_plugin.backend import loading
 from napari_plugin.boxwork import learn_from, refine_objects, with_faint_background
 from napari_plugin.encodertool import told_of
-from napari_plugin.events import Event, Note, Preview, Work
+from napari_plugin.events import Event, Note, Preview, Work, in_bytes
 from napari_plugin.memorywork import told_prediction, told_training
+from napari_plugin.previewing import preview
 from wsseg.errors import InputError
+from wsseg.guidance import doubt_of
 from wsseg.hints import Box, Hints
 from wsseg.images import Image, in_colour, read_image, write_mask
 from wsseg.steps import Step
@@ -132,7 +134,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
             region = pace.region(job.image.shape, model.config.patch, focus)
             if region is not None:
                 started = time.monotonic()
-                yield from _preview(model, learnt.sample, region, "preview")
+                yield from preview(model, learnt.sample, region, "preview")
                 pace.previewed(focus, time.monotonic() - started)
     model = trainer.model
     if objects == "marked":
@@ -273,7 +275,9 @@ def _honoured(model: "Model", sample: "Sample") -> Generator[Event, None, None]:
     )
     prediction = predictor.honour((yield from steps), sample)
     assert prediction.mask is not None
-    yield Preview(tuple(slice(0, n) for n in sample.image.shape), prediction.mask, model)
+    assert prediction.probabilities is not None
+    whole = tuple(slice(0, n) for n in sample.image.shape)
+    yield Preview(whole, prediction.mask, model, in_bytes(doubt_of(prediction.probabilities)))
 
 
 def _predict(
@@ -288,75 +292,8 @@ def _predict(
     whole = tuple(slice(0, n) for n in sample.image.shape)
     focus = wishes.focus
     if focus is not None and np.prod(sample.image.shape) > 16 * np.prod(model.config.patch):
-        yield from _preview(model, sample, focus, "preview")
-    yield from _preview(model, sample, whole, "predict", tile)
-
-
-def _preview(
-    model: "Model",
-    sample: "Sample",
-    region: tuple[slice, ...],
-    stage: str,
-    tile: tuple[int, ...] | None = None,
-) -> Generator[Event, None, None]:
-    """Predict a region, with some of its surroundings so that its border is as good as its middle."""
-    from wsseg.predict import Predictor
-
-    sizes, tile = sample.image.shape, tile or model.config.patch
-    extents = [r.stop - r.start for r in region]
-    wanted = [max(t, e + 2 * (t // 4)) for e, t in zip(extents, tile, strict=True)]  # a slice: just one tile
-    starts = [r.start - (w - e) // 2 for r, w, e in zip(region, wanted, extents, strict=True)]
-    low = [max(0, s) for s in starts]
-    high = [min(n, s + w) for s, w, n in zip(starts, wanted, sizes, strict=True)]
-    wider = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    image = replace(sample.image, data=_Window(sample.image.data, wider))
-    done = _Blocks(image.shape)
-    predictor = Predictor(model, tile=tile, overlap=0.5 if stage == "predict" else 0.25)
-    steps = predictor.steps(image, into=done, statistics=sample.statistics, name=sample.name)
-    for step in steps:
-        yield replace(step, stage=stage)
-        yield from done.take(region, low, model)
-    yield from done.take(region, low, model)
-
-
-class _Window:
-    """A part of an image (C, *S), read no earlier than it is sliced."""
-
-    def __init__(self, data: Any, part: Sequence[slice]) -> None:
-        self._data, self._part = data, part
-        self.shape = (data.shape[0], *(p.stop - p.start for p in part))
-        self.dtype = data.dtype
-
-    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        channels, *space = key
-        moved = []
-        for wanted, part in zip(space, self._part, strict=True):
-            start, stop, step = wanted.indices(part.stop - part.start)
-            moved.append(slice(part.start + start, part.start + stop, step))
-        return np.asarray(self._data[(channels, *moved)])
-
-
-class _Blocks:
-    """What the predictor writes its blocks to; they are handed on as they come."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self._blocks: list[tuple[tuple[slice, ...], np.ndarray]] = []
-
-    def __setitem__(self, block: tuple[slice, ...], mask: np.ndarray) -> None:
-        self._blocks.append((block, mask))
-
-    def take(self, region: Sequence[slice], origin: Sequence[int], model: "Model") -> Generator[Preview]:
-        """The blocks since the last call, clipped to the region, in the whole image's coordinates."""
-        for block, mask in self._blocks:
-            there, here = [], []
-            for b, o, r in zip(block, origin, region, strict=True):
-                start, stop = max(b.start + o, r.start), min(b.stop + o, r.stop)
-                there.append(slice(start, stop))
-                here.append(slice(start - o - b.start, stop - o - b.start))
-            if all(t.stop > t.start for t in there):
-                yield Preview(tuple(there), mask[tuple(here)].astype(np.uint8), model)
-        self._blocks = []
+        yield from preview(model, sample, focus, "preview")
+    yield from preview(model, sample, whole, "predict", tile)
 
 
 class _Pace:

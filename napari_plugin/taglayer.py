@@ -110,5 +110,5 @@ def _kind(layer: "ImageLayer") -> tuple[int, int, bool]:
 
 
 def is_heat(layer: Any) -> bool:
-    """Whether a layer shows heat, which is no image to work on."""
-    return layer.metadata.get(KEY, {}).get("role") == "heat"
+    """Whether an Image layer shows heat, or how much a mask is in doubt: no image to work on."""
+    return layer.metadata.get(KEY, {}).get("role") in ("heat", "doubt")

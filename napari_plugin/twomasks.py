@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_plugin.layers import KEY
+from wsseg.hints import BACKGROUND
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -23,17 +24,26 @@ class TwoMasks:
     can't decide it: people correct what they see, so that the mask on show looks the worse one, whichever it
     is.
 
+    What was accepted is kept in both, whatever they say.
+
+    Args:
+        locked: Gives what was accepted on an image, a hint map (*S) or None.
+
     Attributes:
         choice: Which one the user wants to see.
         settled: Whether the network's is more than a preview.
+        version: Grows with every change of a mask.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, locked: "Callable[[ImageLayer], np.ndarray | None]") -> None:
+        self._locked = locked
         self.choice: Choice = "auto"
         self.settled = False
+        self.version = 0
         self._image: ImageLayer | None = None
         self._layer: Labels | None = None
         self._masks: dict[Maker, np.ndarray] = {}
+        self._doubts: dict[Maker, np.ndarray] = {}
         self._shown: Maker | None = None
 
     def on(self) -> Maker | None:
@@ -49,6 +59,11 @@ class TwoMasks:
         """Whether there is such a mask of this image."""
         return image is self._image and maker in self._masks
 
+    def doubt(self, image: "ImageLayer | None") -> np.ndarray | None:
+        """How much the mask on show is in doubt, as `events.in_bytes`; None where nobody knows."""
+        shown = self.on()
+        return None if image is not self._image or shown is None else self._doubts.get(shown)
+
     def put(
         self,
         maker: Maker,
@@ -56,6 +71,7 @@ class TwoMasks:
         layer: "Callable[[], Labels]",
         region: tuple[slice, ...],
         mask: np.ndarray,
+        doubt: np.ndarray | None = None,
         *,
         seen: bool = True,
     ) -> None:
@@ -67,17 +83,36 @@ class TwoMasks:
             layer: Gives the layer that shows the mask, new and empty where there was none.
             region: Where.
             mask: uint8 class ids.
+            doubt: As `events.in_bytes`, of the same piece; None = nobody knows, as where strokes say it all.
             seen: Whether it may be on screen, so that it has to be drawn anew.
         """
         self.show(image, layer, maker)
         self._masks[maker][region] = mask
+        if doubt is not None and maker not in self._doubts:
+            self._doubts[maker] = np.zeros(self._masks[maker].shape, np.uint8)
+        if maker in self._doubts:
+            self._doubts[maker][region] = 0 if doubt is None else doubt
+        self._keep(maker, image, region)
+        self.version += 1
         if seen and self._shown == maker and self._layer is not None:
             self._layer.refresh(extent=False)
+
+    def _keep(self, maker: Maker, image: "ImageLayer", region: tuple[slice, ...]) -> None:
+        """Put what was accepted over what a mask says there."""
+        locked = self._locked(image)
+        if locked is None:
+            return
+        part = locked[region]
+        kept = part > 0
+        self._masks[maker][region][kept] = np.where(part == BACKGROUND, 0, part)[kept]
+        if maker in self._doubts:
+            self._doubts[maker][region][kept] = 0
 
     def show(self, image: "ImageLayer", layer: "Callable[[], Labels]", maker: "Maker | None" = None) -> None:
         """Bring the mask on show up to date with what is wanted; `maker` gets an empty one if it has none."""
         if image is not self._image:
             self._image, self._masks, self._shown, self.settled = image, {}, None, False
+            self._doubts = {}
         if maker is None and not self._masks:
             return
         found = layer()
@@ -90,6 +125,8 @@ class TwoMasks:
             self._masks[maker] = np.zeros(found.data.shape, np.uint8) if self._masks else found.data
         if (now := self.on()) is not None and now != self._shown:
             self._shown = now
+            self.version += 1
+            self._keep(now, image, (slice(None),) * found.data.ndim)
             found.metadata = {**found.metadata, KEY: {**own, "maker": now}}
             if found.data is not self._masks[now]:
                 found.data = self._masks[now]

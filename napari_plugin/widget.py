@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
 )
 
@@ -26,12 +25,14 @@ from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
 from napari_plugin.forms import button, fill, fill_column, form, group, key_map, row, widen
+from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
 from napari_plugin.leaverows import LeaveRows
 from napari_plugin.restorerow import RestoreRow
 from napari_plugin.taglayer import is_heat
 from napari_plugin.tagpanel import TagPanel
+from napari_plugin.trainrows import TrainRows
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
 
@@ -47,13 +48,9 @@ KEYS = {
     "J": "masks of boxes",
     "G": "go: Segment or Stop",
     "H": "hide or show what was found",
-}
-
-MEANINGS = {
-    "auto": "auto",
-    "marked": "every object",
-    "alike": "examples of many",
-    "off": "only what is painted",
+    ",": "go to where a hint helps most",
+    "Shift+J": "accept the object under the cursor, or not",
+    "Shift+U": "accept this slice of the mask, or not",
 }
 
 
@@ -84,17 +81,8 @@ class SegmentWidget(QScrollArea):
         self.classes, self.curve = ClassList(), Curve()
         self.go, self.stop_button = QPushButton("Segment"), QPushButton("Stop")
         self.go.setToolTip("Learn from all hints and predict. Pressed again, it goes on from there.")
-        self.steps = QSpinBox()
-        self.steps.setRange(0, 100_000)
-        self.steps.setSingleStep(100)
-        self.steps.setSpecialValueText("auto")
-        self.steps.setToolTip("Training steps; auto suits the amount of hints.")
-        self.objects = QComboBox()
-        for meaning, words in MEANINGS.items():
-            self.objects.addItem(words, meaning)
-        self.objects.setToolTip(
-            "Every object: the mask is what strokes reach. Examples: the network finds the others too."
-        )
+        self.training = TrainRows()
+        self.steps, self.objects = self.training.steps, self.training.objects
         self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
@@ -124,8 +112,10 @@ class SegmentWidget(QScrollArea):
         column.addWidget(group("Classes", self.classes))
         self.instant = InstantPanel(self.controller.instant, self._view)
         column.addWidget(self.instant)
+        self.guide = GuidePanel(self.viewer, self.controller.guide, lambda: self._view()[1], self.try_to)
+        column.addWidget(self.guide)
         column.addLayout(row(self.go, self.stop_button, stretch=0))
-        column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
+        column.addWidget(self.training)
         self.encoder = EncoderRow(self.controller, self.try_to)
         for widget in (self.encoder, self.bar, self.curve, self.status, self.message):
             column.addWidget(widget)
@@ -163,6 +153,9 @@ class SegmentWidget(QScrollArea):
             self.find_objects,
             self.go_or_stop,
             lambda: self.try_to(c.toggle_mask),
+            self.guide.go,
+            self.accept_object,
+            self.accept_slice,
         ]
         for key, action in zip(KEYS, actions, strict=True):
             self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
@@ -173,7 +166,7 @@ class SegmentWidget(QScrollArea):
         self.pulse.timeout.connect(self.autosave.pulse)
         self.pulse.start(250)
         self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
-        for end in (self.stop, self.instant.stop, self.autosave.close):
+        for end in (self.stop, self.instant.stop, self.guide.stop, self.autosave.close):
             cast(QApplication, QApplication.instance()).aboutToQuit.connect(end)
 
     # what the user does
@@ -230,6 +223,16 @@ class SegmentWidget(QScrollArea):
     def finish_slice(self) -> None:
         """What is unpainted of this slice is background."""
         self.try_to(lambda: self.controller.finish_slice(*self._view()))
+
+    def accept_object(self) -> None:
+        """Lock the object under the cursor, or unlock it."""
+        dims, (point, displayed) = self.viewer.dims, self._view()
+        cursor = list(self.viewer.cursor.position)[dims.ndim - len(point) :]
+        self.try_to(lambda: self.controller.accept_object(cursor, displayed))
+
+    def accept_slice(self) -> None:
+        """Lock the mask of this slice, or unlock it."""
+        self.try_to(lambda: self.controller.accept_slice(*self._view()))
 
     def segment(self) -> None:
         """Train on all hints."""

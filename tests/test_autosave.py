@@ -93,6 +93,9 @@ def test_everything_comes_back(tmp_path, working, ndim):
     controller.say_all_boxed(True)
     controller.tags.toggle(1, ([0.0] * ndim, [ndim - 2, ndim - 1]))
     run(controller, controller.segment(steps=2))
+    accepted = np.zeros(controller.image.data.shape, np.uint8)
+    accepted[2:5], accepted[5] = 1, BACKGROUND
+    controller.lock.put_back(controller.image, accepted, controller.colours)
     settle(autosave)
     autosave.close()
     (folder,) = sessions(tmp_path)
@@ -114,6 +117,7 @@ def test_everything_comes_back(tmp_path, working, ndim):
     again.restore(folder)
     assert again.found() is None
     assert later.read_hints().same(controller.read_hints())
+    assert np.array_equal(later.lock.map_of(image), accepted)
     assert later.colours == controller.colours
     assert tags_of(image) == expected.tags
     assert np.array_equal(mask_layer(later).data, mask_layer(controller).data)

@@ -42,9 +42,9 @@ def everywhere(shape) -> tuple[slice, ...]:
 
 def mask_of(features, head, labels, region=None) -> np.ndarray:
     mask = np.full(features.shape, 9, np.uint8)
-    for where, found in answer(features, head, labels, Focus(region or everywhere(features.shape))):
+    for where, chances in answer(features, head, labels, Focus(region or everywhere(features.shape))):
         assert (mask[where] == 9).all()  # no place twice
-        mask[where] = found
+        mask[where] = chances.argmax(0)
     assert mask.max() < 9  # and none left out
     return mask
 
@@ -140,6 +140,16 @@ def test_pieces_give_what_the_whole_gives(scene, monkeypatch):
     whole = mask_of(features, head, labels)
     monkeypatch.setattr(wsseg.instant, "PIECE", 100)
     np.testing.assert_array_equal(mask_of(features, head, labels), whole)
+
+
+def test_answers_are_the_heads_word_and_sure_where_it_is_painted(scene):
+    features, labels, _ = scene
+    head = fit_head(features, labels, 2)
+    said = head.probabilities(features, everywhere(features.shape))
+    for where, chances in answer(features, head, labels, Focus(everywhere(features.shape))):
+        sure = np.stack([labels.target != 1, labels.target == 1]).astype(float)
+        expected = np.where(labels.known, sure, said)[(slice(None), *where)]
+        np.testing.assert_allclose(chances, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -78,12 +78,13 @@ def dice(mask: np.ndarray) -> float:
     return 2 * ((mask == 1) & truth).sum() / ((mask == 1).sum() + truth.sum())
 
 
-def preview(controller: Controller, value: int, objects=None, done: int = 1) -> None:
+def preview(controller: Controller, value: int, objects=None, done: int = 1, doubt=None) -> None:
     """What a network that says the same everywhere sends after so many of 9 steps."""
     whole = tuple(slice(0, n) for n in controller.image.data.shape)
     model = SimpleNamespace(config=SimpleNamespace(objects=objects))
     mask = np.full(controller.image.data.shape, value, np.uint8)
-    controller.instant.show_network(controller.image, Preview(whole, mask, model), Step("train", done, 9))
+    event = Preview(whole, mask, model, doubt)
+    controller.instant.show_network(controller.image, event, Step("train", done, 9))
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

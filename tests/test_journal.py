@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import write_any, wsseg_
@@ -254,9 +255,13 @@ def test_a_session_becomes_a_dataset(tmp_path, dims):
 def test_a_session_of_an_image_without_a_file_becomes_a_dataset_too(tmp_path, dims):
     journal = start(tmp_path, dims, spacing=[2.0] * dims)
     journal.append("hints", {"start": [0] * dims}, np.ones((2,) * dims, np.uint8))
+    journal.append("locked", {"start": [1] * dims}, np.full((2,) * dims, 255, np.uint8))
     journal.close()
     wsseg_("replay", tmp_path / "session", "--out", tmp_path / "data")
-    assert [p.suffix for p in (tmp_path / "data/hints").iterdir()] == [".tif"]
+    (hints,) = (tmp_path / "data/hints").iterdir()
+    assert hints.suffix == ".tif"
+    painted = tifffile.imread(hints)
+    assert [painted[(at,) * dims] for at in range(4)] == [1, 255, 255, 0]  # what was accepted counts
     assert not list((tmp_path / "data/images").iterdir())
 
 

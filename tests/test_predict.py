@@ -90,12 +90,15 @@ def test_progress_counts_every_tile_and_can_be_stopped():
 def test_uncertainty_is_that_of_a_slow_loop(dims):
     shape = (6,) * dims
     values = np.random.default_rng(2).normal(size=shape).astype(np.float32)
-    out = _predictor(dims, (8,) * dims).predict(
-        Image(values[None], (1.0,) * dims), keep_probabilities=True, statistics=PLAIN
+    image, written = Image(values[None], (1.0,) * dims), np.full(shape, 9, np.float32)
+    steps = _predictor(dims, (8,) * dims).steps(
+        image, keep_probabilities=True, doubt_into=written, statistics=PLAIN
     )
+    out = finish(steps)
     doubts = []
     for place in np.ndindex(*shape):
         p = sorted(out.probabilities[(slice(None), *place)])
+        assert written[place] == pytest.approx(1 - (p[-1] - p[-2]), abs=1e-5)
         if out.probabilities[(0, *place)] < 0.95:
             doubts.append(1 - (p[-1] - p[-2]))
     assert out.uncertainty == pytest.approx(np.mean(doubts), abs=1e-5)

@@ -94,4 +94,5 @@ def test_images_go_together_that_have_as_many_axes_and_channels():
     assert kin(viewer.layers, one) == [one, two]
     assert kin(viewer.layers, rgb) == [rgb]
     assert is_heat(heat)
+    assert is_heat(viewer.add_image(values[..., 0], metadata={KEY: {"role": "doubt", "of": "x"}}))
     assert not is_heat(one)

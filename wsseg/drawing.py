@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from wsseg.errors import InputError
-from wsseg.hints import Box, Click, Hints, Tag
+from wsseg.hints import Box, Click, Hints, Tag, with_locked
 from wsseg.journal import Entry
 from wsseg.patches import slabs
 
-MAPS = ("hints", "mask")  # kinds of entries with a block
+MAPS = ("hints", "mask", "locked")  # kinds of entries with a block
 SLAB = 2**22  # voxels compared at once
 
 
@@ -22,6 +22,7 @@ class Drawing:
     Attributes:
         shape: The image's spatial shape S.
         hints, mask: uint8 (*S), or None where there is none yet.
+        locked: Hint map (*S) of what was accepted of the mask, or None.
         clicks, boxes, tags: As in `Hints`; tags None = not tagged.
         all_boxed: Whether every object has a box.
         classes: Class id to name.
@@ -31,6 +32,7 @@ class Drawing:
     shape: tuple[int, ...]
     hints: np.ndarray | None = None
     mask: np.ndarray | None = None
+    locked: np.ndarray | None = None
     clicks: tuple[Click, ...] = ()
     boxes: tuple[Box, ...] = ()
     tags: frozenset[Tag] | None = None
@@ -46,7 +48,7 @@ class Drawing:
         """The marks as hints for training."""
         return Hints(
             self.shape,
-            self.hints,
+            with_locked(self.hints, self.locked),
             clicks=self.clicks,
             boxes=self.boxes,
             tags=self.tags,

@@ -136,6 +136,17 @@ class Hints:
             )
 
 
+def with_locked(painted: np.ndarray | None, locked: np.ndarray | None) -> np.ndarray | None:
+    """Paint and what was accepted in one hint map: where both say something, what was accepted counts.
+
+    Args:
+        painted, locked: uint8 hint maps (*S), or None; neither is changed.
+    """
+    if locked is None or not locked.any():
+        return painted
+    return locked.copy() if painted is None else np.where(locked > 0, locked, painted)
+
+
 def _check_inside(position: tuple[float, ...], shape: tuple[int, ...]) -> None:
     inside = len(position) == len(shape) and all(
         np.isfinite(p) and -0.5 <= p < n - 0.5 for p, n in zip(position, shape, strict=True)

@@ -96,7 +96,7 @@ class Focus:
 
 
 def answer(
-    features: Features, head: Head, labels: WeakLabels, focus: Focus, *, into: np.ndarray | None = None
+    features: Features, head: Head, labels: WeakLabels, focus: Focus
 ) -> Generator[tuple[Region, np.ndarray], None, None]:
     """The classes of all voxels, piece by piece: what is looked at first, then what is nearest to it.
 
@@ -108,22 +108,18 @@ def answer(
         head: Fitted on them.
         labels: What the head was fitted to.
         focus: What is looked at.
-        into: float32 (K, *S), where probabilities are left for `wsseg.propagate.honour`.
 
     Yields:
-        A place, and the classes there, uint8: network outputs, 0 = background.
+        A place, and how likely each class is there, float32 (K, *place).
     """
     left = list(_pieces(features.shape, focus.region))
     while left:
         nearest = min(range(len(left)), key=lambda index: _gap(left[index], focus.region))
         where = left.pop(nearest)
         chances = head.probabilities(features, where)
-        if into is not None:
-            into[(slice(None), *where)] = chances
-        found = chances.argmax(0).astype(np.uint8)
         known = labels.weight[where] > 0
-        found[known] = labels.target[where][known]
-        yield where, found
+        chances[:, known] = np.eye(len(chances), dtype=np.float32)[labels.target[where][known]].T
+        yield where, chances
 
 
 def _painted(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wsseg.device import choose_device, memory_format, precision
+from wsseg.guidance import doubt_of
 from wsseg.images import Image
 from wsseg.model import Model
 from wsseg.normalise import Statistics
@@ -86,6 +87,7 @@ class Predictor:
         *,
         keep_probabilities: bool = False,
         into: Any = None,
+        doubt_into: Any = None,
         statistics: Statistics | None = None,
         name: str = "The image",
     ) -> Generator[Step, None, Prediction]:
@@ -95,6 +97,8 @@ class Predictor:
             image: Any size, the model's number of axes and channels.
             keep_probabilities: Whether the result holds them (4 bytes a voxel and class).
             into: An array-like (*S) to write the mask to, block by block; None = an array in memory.
+            doubt_into: An array-like (*S) to write to how much each voxel is in doubt, 0 to 1, just after the
+                same block of the mask (see `wsseg.guidance.doubt_of`).
             statistics: How to normalise; None = measured on this image.
             name: What to call the image in messages.
 
@@ -121,7 +125,10 @@ class Predictor:
                 part /= weights[slab]
                 place = (slice(block[0].start + slab.start, block[0].start + slab.stop), *block[1:])
                 mask[place] = ids[part.argmax(0)]
-                doubt.add(part)
+                unsure = doubt_of(part)
+                doubt.add(part, unsure)
+                if doubt_into is not None:
+                    doubt_into[place] = unsure
                 if kept is not None:
                     kept[(slice(None), *place)] = part
         return Prediction(mask if into is None else None, kept, doubt.mean())
@@ -143,7 +150,7 @@ class Predictor:
         mask = np.zeros(said.shape[1:], np.uint8) if into is None else into
         mask[...] = np.array(self.config.class_ids, np.uint8)[said.argmax(0)]
         doubt = _Doubt()
-        doubt.add(said)
+        doubt.add(said, doubt_of(said))
         return Prediction(mask if into is None else None, said, doubt.mean())
 
     def count_tiles(self, shape: Sequence[int]) -> int:
@@ -209,13 +216,11 @@ class _Doubt:
     def __init__(self) -> None:
         self.sum, self.count = 0.0, 0
 
-    def add(self, probabilities: np.ndarray) -> None:
+    def add(self, probabilities: np.ndarray, unsure: np.ndarray) -> None:
         if len(probabilities) < 2:
             return
-        top = np.partition(probabilities, -2, axis=0)
-        margin = top[-1] - top[-2]
         matters = probabilities[0] < 0.95
-        self.sum += float((1 - margin[matters]).sum(dtype=np.float64))
+        self.sum += float(unsure[matters].sum(dtype=np.float64))
         self.count += int(matters.sum())
 
     def mean(self) -> float:

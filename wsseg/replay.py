@@ -13,7 +13,7 @@ from wsseg.atomic import link_or_copy, write_beside
 from wsseg.boxfile import save_boxes
 from wsseg.drawing import Drawing
 from wsseg.errors import InputError
-from wsseg.hints import BACKGROUND
+from wsseg.hints import BACKGROUND, with_locked
 from wsseg.images import Image, mask_path, peek_image, stem_of, write_mask
 from wsseg.journal import Entry, read_journal
 from wsseg.tables import write_clicks
@@ -136,8 +136,9 @@ def write_dataset(session: Session, out: Path) -> None:
         if names:
             text = json.dumps(names, indent=2, ensure_ascii=False)
             (fresh / "classes.json").write_text(text, encoding="utf-8")
-        if drawing.hints is not None and drawing.hints.any():
-            write_mask(mask_path(fresh / "hints", stem, like), drawing.hints, like)
+        hints = with_locked(drawing.hints, drawing.locked)
+        if hints is not None and hints.any():
+            write_mask(mask_path(fresh / "hints", stem, like), hints, like)
         if drawing.clicks:
             write_clicks(fresh / "clicks.csv", {stem: drawing.clicks}, len(drawing.shape))
         if drawing.tags is not None:

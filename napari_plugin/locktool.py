@@ -1,0 +1,264 @@
+"""What was accepted of the mask: locked for training, for every later mask, and against strokes. Knows no Qt.
+
+It stands in a layer of its own as a hint map, so that it counts like paint and is saved like it. No brush
+changes that layer; the same key that accepts something takes it back, and so does Ctrl+Z in the layer.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from napari_plugin.layers import make_labels
+from napari_plugin.results import find
+from wsseg.errors import InputError
+from wsseg.hints import BACKGROUND
+
+if TYPE_CHECKING:
+    from napari.components import LayerList
+    from napari.layers import Image as ImageLayer
+    from napari.layers import Labels
+
+Region = tuple[slice, ...]
+STEPS = 100  # of undo
+REACH = 32  # voxels around the cursor in which an object is looked for first
+
+
+class LockTool:
+    """What the controller knows of it.
+
+    Args:
+        layers: The viewer's.
+        changed: Called when something was accepted or taken back.
+    """
+
+    def __init__(self, layers: "LayerList", changed: Callable[[], None]) -> None:
+        self.layers, self._changed = layers, changed
+        self._histories: dict[Any, LockHistory] = {}  # by the layer's id
+
+    def layer_of(self, image: "ImageLayer | None") -> "Labels | None":
+        """The layer that shows what was accepted on an image, or None."""
+        return find(self.layers, image, "locked")
+
+    def map_of(self, image: "ImageLayer | None") -> np.ndarray | None:
+        """What was accepted on an image: uint8 hint map (*S), or None where nothing ever was."""
+        layer = self.layer_of(image)
+        return None if layer is None else layer.data
+
+    def uses(self, image: "ImageLayer | None", class_id: int) -> bool:
+        """Whether something of this class is accepted."""
+        locked = self.map_of(image)
+        return locked is not None and bool((locked == class_id).any())
+
+    def toggle_object(
+        self,
+        image: "ImageLayer",
+        point: Sequence[float],
+        displayed: Sequence[int],
+        colours: Mapping[int, str],
+    ) -> str:
+        """Accept the object under the cursor, all of the mask that hangs together and has its class.
+
+        Background that touches it is accepted too: else later masks could grow from it. On an accepted object
+        it takes both back.
+
+        Args:
+            image: The image at work.
+            point: The cursor in world coordinates, one for each spatial axis.
+            displayed: The image's spatial axes on screen.
+            colours: Of the classes.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            InputError: There is no mask, or no object there.
+        """
+        mask = self._mask_of(image, displayed)
+        place = tuple(int(v) for v in np.round(mask.world_to_data(point)))
+        if not all(0 <= p < n for p, n in zip(place, mask.data.shape, strict=True)):
+            raise InputError("The cursor is outside of the image; put it on an object of the mask.")
+        locked = self.map_of(image)
+        if locked is None:
+            locked = np.broadcast_to(np.uint8(0), mask.data.shape)
+        taken_back = locked[place] not in (0, BACKGROUND)
+        if not taken_back and not mask.data[place]:
+            raise InputError("There is no object under the cursor; put it on one of the mask.")
+        where, piece = component(locked if taken_back else mask.data, place)
+        where, piece, rim = with_rim(where, piece, mask.data.shape)
+        old, said = locked[where], mask.data[where]
+        if taken_back:
+            others = (old > 0) & (old != BACKGROUND) & ~piece
+            theirs = ndimage.binary_dilation(others, np.ones((3,) * old.ndim))
+            new = np.where(piece | (rim & (old == BACKGROUND) & ~theirs), 0, old)
+        else:
+            new = np.where(piece, said, np.where(rim & (said == 0) & (old == 0), BACKGROUND, old))
+        self._write(image, where, new, colours)
+        count = f"{np.count_nonzero(piece):,} voxels"
+        return (
+            f"Taken back: {count} are no longer locked." if taken_back else f"Accepted: {count} are locked."
+        )
+
+    def toggle_slice(
+        self,
+        image: "ImageLayer",
+        point: Sequence[float],
+        displayed: Sequence[int],
+        colours: Mapping[int, str],
+    ) -> str:
+        """Accept the mask of the slice on screen, background included; of an accepted slice take that back.
+
+        Args:
+            image, colours: As in `toggle_object`.
+            point: The viewer's point in world coordinates, one for each spatial axis.
+            displayed: The image's spatial axes on screen.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            InputError: There is no mask, or a volume is on screen.
+        """
+        mask = self._mask_of(image, displayed)
+        shape = mask.data.shape
+        here = np.clip(np.round(mask.world_to_data(point)).astype(int), 0, np.subtract(shape, 1))
+        where = tuple(
+            slice(0, n) if axis in displayed else slice(here[axis], here[axis] + 1)
+            for axis, n in enumerate(shape)
+        )
+        locked, said = self.map_of(image), mask.data[where]
+        old = np.zeros(said.shape, np.uint8) if locked is None else locked[where]
+        if old.all():
+            self._write(image, where, np.zeros_like(old), colours)
+            return "Taken back: this slice is no longer locked."
+        if not said.any() and not old.any():
+            raise InputError("The mask of this slice is empty; press U if all of it is background.")
+        self._write(image, where, np.where(old > 0, old, np.where(said == 0, BACKGROUND, said)), colours)
+        return f"Accepted: this slice is locked, {np.count_nonzero(old == 0):,} voxels."
+
+    def put_back(self, image: "ImageLayer", locked: np.ndarray, colours: Mapping[int, str]) -> None:
+        """Take over what was accepted before; it replaces what is accepted now."""
+        self._write(image, tuple(slice(0, n) for n in locked.shape), locked, colours)
+
+    def _mask_of(self, image: "ImageLayer", displayed: Sequence[int]) -> "Labels":
+        mask = find(self.layers, image, "mask")
+        if mask is None:
+            raise InputError("There is no mask to accept yet: mark two classes, or press Segment.")
+        if len(displayed) != 2:
+            raise InputError("Accept in the 2D view; leave the 3D view first.")
+        return mask
+
+    def _write(
+        self, image: "ImageLayer", where: Region, values: np.ndarray, colours: Mapping[int, str]
+    ) -> None:
+        layer = self.layer_of(image)
+        if layer is None:
+            layer = make_labels(image, "locked", colours)
+            layer.contour = 1
+            active = self.layers.selection.active
+            mask = find(self.layers, image, "mask")
+            self.layers.insert(list(self.layers).index(image if mask is None else mask) + 1, layer)
+            if active is not None:
+                self.layers.selection.active = active
+        if layer.unique_id not in self._histories:
+            self._histories[layer.unique_id] = LockHistory(layer, self._changed)
+        self._histories[layer.unique_id].write(where, values.astype(np.uint8))
+
+
+class LockHistory:
+    """Undo and redo of what was accepted, as the blocks that changed.
+
+    napari's own would keep 25 bytes for every voxel of an object, these are packed.
+
+    Args:
+        layer: It gets the keys Ctrl+Z and Ctrl+Shift+Z.
+        changed: Called after each change.
+    """
+
+    def __init__(self, layer: "Labels", changed: Callable[[], None]) -> None:
+        self.layer, self._changed = layer, changed
+        self._past: list[tuple[Region, bytes]] = []
+        self._future: list[tuple[Region, bytes]] = []
+        layer.bind_key("Control-Z", lambda layer: self.undo(), overwrite=True)
+        layer.bind_key("Control-Shift-Z", lambda layer: self.redo(), overwrite=True)
+
+    def write(self, where: Region, values: np.ndarray) -> None:
+        """Change a part of the map, uint8 (*part)."""
+        self._past = [*self._past, self._swap(where, values)][-STEPS:]
+        self._future = []
+
+    def undo(self) -> None:
+        """Go back by one change."""
+        self._go(self._past, self._future)
+
+    def redo(self) -> None:
+        """Go forth by one change."""
+        self._go(self._future, self._past)
+
+    def _go(self, one: list[tuple[Region, bytes]], other: list[tuple[Region, bytes]]) -> None:
+        if one:
+            where, packed = one.pop()
+            shape = [part.stop - part.start for part in where]
+            other.append(self._swap(where, np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)))
+
+    def _swap(self, where: Region, values: np.ndarray) -> tuple[Region, bytes]:
+        """Write a block, and give back what was there."""
+        before = where, zlib.compress(np.ascontiguousarray(self.layer.data[where]).tobytes(), 1)
+        self.layer.data[where] = values
+        self.layer.refresh(extent=False)
+        self._changed()
+        return before
+
+
+def component(values: np.ndarray, place: tuple[int, ...]) -> tuple[Region, np.ndarray]:
+    """The voxels that hang together with one, corners included, and have its value.
+
+    Looked for in a window that grows until the object lies inside, so that a small object in a large volume
+    takes no longer than in a small one.
+
+    Args:
+        values: Whole numbers (*S).
+        place: The voxel.
+
+    Returns:
+        Its bounding box, and bool (*box): which voxels of it.
+    """
+    reach = REACH
+    while True:
+        window = tuple(
+            slice(max(0, p - reach), min(n, p + reach + 1)) for p, n in zip(place, values.shape, strict=True)
+        )
+        pieces, _ = ndimage.label(values[window] == values[place], np.ones((3,) * values.ndim))
+        inner = tuple(p - w.start for p, w in zip(place, window, strict=True))
+        own = pieces == pieces[inner]
+        (box,) = ndimage.find_objects(own.astype(np.uint8))
+        inside = all(
+            (b.start > 0 or w.start == 0) and (b.stop < own.shape[axis] or w.stop == values.shape[axis])
+            for axis, (b, w) in enumerate(zip(box, window, strict=True))
+        )
+        if inside:
+            where = tuple(
+                slice(w.start + b.start, w.start + b.stop) for w, b in zip(window, box, strict=True)
+            )
+            return where, own[box]
+        reach *= 2
+
+
+def with_rim(where: Region, piece: np.ndarray, shape: Sequence[int]) -> tuple[Region, np.ndarray, np.ndarray]:
+    """What touches an object, in a box that also holds whatever else touches that.
+
+    Args:
+        where: The object's bounding box.
+        piece: bool (*box).
+        shape: Of the image.
+
+    Returns:
+        The box, two voxels larger on each side as far as the image goes; the object in it and the voxels
+        that touch it, corners included, bool (*box).
+    """
+    larger = tuple(slice(max(0, w.start - 2), min(n, w.stop + 2)) for w, n in zip(where, shape, strict=True))
+    more = [(w.start - v.start, v.stop - w.stop) for w, v in zip(where, larger, strict=True)]
+    piece = np.pad(piece, more)
+    return larger, piece, ndimage.binary_dilation(piece, np.ones((3,) * piece.ndim)) & ~piece
