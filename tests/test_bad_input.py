@@ -241,7 +241,7 @@ class TestOutOfMemory:
     )
     def test_predict_names_the_tile_that_would_fit(self, data, dims, model, tmp_path, monkeypatch, error):
         def forward(net, values):
-            if values[0, 0].numel() > 8**dims:
+            if values[0, 0].numel() > 8**dims and not values.is_meta:  # the plan needs no memory
                 raise error
             return original(net, values)
 
