@@ -40,11 +40,12 @@ class Agreement:
         """
         if now is None or mask is None or not mask.any():
             return
-        new = now != (0 if before is None else before)
-        new &= now > 0
+        # one pass over the image, or the window would feel it: the rest is done for what has changed
+        where = np.flatnonzero(now if before is None else now != before)
+        where = where[now.ravel()[where] > 0]
         if locked is not None:
-            new &= locked == 0
-        painted, said = now[new], mask[new]
+            where = where[locked.ravel()[where] == 0]
+        painted, said = now.ravel()[where], mask.ravel()[where]
         painted = np.where(painted == BACKGROUND, 0, painted)
         if len(painted):
             self.values.append(float(np.mean([(said == k)[painted == k].mean() for k in np.unique(painted)])))

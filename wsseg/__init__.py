@@ -29,6 +29,7 @@ _HOMES = {
     "tagfit": ("TagConfig", "fit_classifier"),
     "heat": ("Heater",),
     "seedrun": ("SeedRun", "seed_steps"),
+    "guidance": ("Situation", "Suggestion", "doubt_of", "suggest"),
     "steps": ("Step", "finish"),
     "errors": ("InputError",),
 }

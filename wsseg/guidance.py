@@ -14,6 +14,7 @@ or fixed intervals), so both are rules of the same form here; docs/sparse.md has
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import product
 from typing import Literal, get_args
 
@@ -138,9 +139,9 @@ def suggest(
     if ndim == 3 and not set(wanted) <= {0, 1, 2}:
         raise ValueError(f"axes {tuple(wanted)}: a volume has the axes 0, 1 and 2")
     views = [_View(now, axis) for axis in wanted]
-    known, rng = now.known.copy(), np.random.default_rng((seed, 0x5166))
+    rng = np.random.default_rng((seed, 0x5166))
     found: list[Suggestion] = []
-    while len(found) < count and (places := [place for view in views for place in view.places(known)]):
+    while len(found) < count and (places := [place for view in views for place in view.places()]):
         scores = np.array([place.score for place in places])
         if rule == "random":
             scores = rng.random(len(places))
@@ -148,7 +149,8 @@ def suggest(
             scores = np.array([_gap(place, now) for place in places])
         best = int(scores.argmax())
         found.append(replace(places[best], score=float(scores[best])))
-        known[places[best].region] = True
+        for view in views:
+            view.mark(places[best].region)
     return found
 
 
@@ -205,20 +207,24 @@ class _View:
             )
             for cut in self.cuts
         ]
+        self.marked = _cells(now.known, self.step)  # the share of each cell
+        self.doubt = np.zeros_like(self.marked)
+        if now.doubt is not None:
+            self.doubt = _cells(np.where(now.known, 0, now.doubt), self.step)
         alike = None if now.features is None else likeness(now.features, self.regions)
         self.likeness = np.ones(len(self.cuts)) if alike is None else alike
 
-    def places(self, known: np.ndarray) -> list[Suggestion]:
-        """All that is not fully marked, with its worth by the rule "doubt".
+    def mark(self, region: Region) -> None:
+        """Take all of a place for marked."""
+        covers = [
+            _covered(part, s, n) for part, s, n in zip(region, self.step, self.now.known.shape, strict=True)
+        ]
+        free = 1 - reduce(np.multiply.outer, covers)
+        self.marked, self.doubt = 1 - (1 - self.marked) * free, self.doubt * free
 
-        Args:
-            known: bool (*S).
-        """
-        spacing = np.multiply(self.step, self.now.spacing)
-        marked = _cells(known, self.step)
-        doubt = np.zeros_like(marked)
-        if self.now.doubt is not None:
-            doubt = _cells(np.where(known, 0, self.now.doubt), self.step)
+    def places(self) -> list[Suggestion]:
+        """All that is not fully marked, with its worth by the rule "doubt"."""
+        spacing, marked, doubt = np.multiply(self.step, self.now.spacing), self.marked, self.doubt
         away = np.full(marked.shape, np.inf)
         if marked.any():
             away = ndimage.distance_transform_edt(marked == 0, spacing)
@@ -249,6 +255,13 @@ def _windows(count: Sequence[int], step: Sequence[int]) -> list[Region]:
         starts = [*range(0, n - side, max(1, side // 2)), n - side]
         ranges.append([slice(start, start + side) for start in starts])
     return list(product(*ranges))
+
+
+def _covered(part: slice, step: int, size: int) -> np.ndarray:
+    """Which share of each cell along an axis a part of it covers."""
+    start = np.arange(0, size, step)
+    stop = np.minimum(start + step, size)
+    return np.maximum(np.minimum(stop, part.stop) - np.maximum(start, part.start), 0) / (stop - start)
 
 
 def _cells(values: np.ndarray, step: Sequence[int]) -> np.ndarray:
