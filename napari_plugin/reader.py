@@ -116,7 +116,7 @@ def _hint_layers(image: Image, hints: Hints, path: Path, classes: dict[int, str]
         )
     if hints.boxes:
         # first and last slice of a box in a volume: of the axis along which it is shown
-        corners, features = to_shapes(hints.boxes, axis=2 if image.kind in ("nifti", "dicom") else 0)
+        corners, features = to_shapes(hints.boxes, axis=2 if image.kind == "nifti" else 0)
         shown = look(f"{stem_of(path)} boxes", image.shape)
         shown["edge_color"] = [colours[int(k)] for k in features["class"]]
         metadata = {KEY: {"role": "boxes", **own}}
@@ -128,7 +128,7 @@ def _hint_layers(image: Image, hints: Hints, path: Path, classes: dict[int, str]
 
 def _grid(image: Image) -> dict[str, Any]:
     """Scale, units and names of the spatial axes."""
-    names = "xyz" if image.kind in ("nifti", "dicom") else "zyx"[-image.ndim :]
+    names = "xyz" if image.kind == "nifti" else "zyx"[-image.ndim :]
     labels = [str(axis["name"]) for axis in image.geometry.get("axes", ())] if image.kind == "zarr" else []
     unit = "mm" if image.kind in ("nifti", "dicom") else "pixel"
     units = [str(axis.get("unit", "pixel")) for axis in image.geometry.get("axes", ())] if labels else []
