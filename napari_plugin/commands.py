@@ -80,12 +80,12 @@ def go_to_next(viewer: Viewer) -> None:
 
 def accept_object(viewer: Viewer) -> None:
     """Lock the object of the mask under the cursor, or unlock it."""
-    open_widget(viewer).accept_object()
+    open_widget(viewer).guide.accept_object()
 
 
 def accept_slice(viewer: Viewer) -> None:
     """Lock the mask of this slice, or unlock it."""
-    open_widget(viewer).accept_slice()
+    open_widget(viewer).guide.accept_slice()
 
 
 def draw_boxes(viewer: Viewer) -> None:

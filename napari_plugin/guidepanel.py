@@ -1,4 +1,4 @@
-"""The rows that lead to where a hint helps most, and show where the mask is in doubt."""
+"""The rows that lead to where a hint helps most and show where the mask is in doubt; keys that accept it."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from napari_plugin.worker import sentence, start
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_plugin.guidetool import Goal, GuideTool
+    from napari_plugin.controller import Controller
+    from napari_plugin.guidetool import Goal
 
 CHOICES = {
     "doubt": "in doubt, along this axis",
@@ -41,21 +42,21 @@ class GuidePanel(QWidget):
 
     Args:
         viewer: That is turned and moved.
-        tool: What the controller knows of it.
-        displayed: Gives the image's spatial axes on screen.
+        controller: The plugin's.
+        view: Gives the viewer's point and the image's spatial axes on screen.
         try_to: Calls something and shows its sentence where it refuses; says whether it went well.
     """
 
     def __init__(
         self,
         viewer: "Viewer",
-        tool: "GuideTool",
-        displayed: Callable[[], list[int]],
+        controller: "Controller",
+        view: Callable[[], tuple[list[float], list[int]]],
         try_to: Callable[..., bool],
     ) -> None:
         super().__init__()
-        self.viewer, self.tool = viewer, tool
-        self._displayed, self.try_to = displayed, try_to
+        self.viewer, self.controller, self.tool = viewer, controller, controller.guide
+        self._view, self.try_to = view, try_to
         self.worker: Any = None
         self.choice, self.doubt, self.label = QComboBox(), QCheckBox("Show doubt"), QLabel()
         for choice, words in CHOICES.items():
@@ -80,7 +81,7 @@ class GuidePanel(QWidget):
         if self.worker is not None:
             return
         made: list[Any] = []
-        if not self.try_to(lambda: made.append(self.tool.ask(self._displayed()))):
+        if not self.try_to(lambda: made.append(self.tool.ask(self._view()[1]))):
             return
         if made[0] is None:
             self._go_on()
@@ -92,6 +93,16 @@ class GuidePanel(QWidget):
             error=self._failed,
             finished=self._finished,
         )
+
+    def accept_object(self) -> None:
+        """Lock the object under the cursor, or unlock it."""
+        point, displayed = self._view()
+        cursor = list(self.viewer.cursor.position)[self.viewer.dims.ndim - len(point) :]
+        self.try_to(self.controller.accept_object, cursor, displayed)
+
+    def accept_slice(self) -> None:
+        """Lock the mask of this slice, or unlock it."""
+        self.try_to(self.controller.accept_slice, *self._view())
 
     def stop(self) -> None:
         """End what is under way."""

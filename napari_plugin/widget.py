@@ -112,7 +112,7 @@ class SegmentWidget(QScrollArea):
         column.addWidget(group("Classes", self.classes))
         self.instant = InstantPanel(self.controller.instant, self._view)
         column.addWidget(self.instant)
-        self.guide = GuidePanel(self.viewer, self.controller.guide, lambda: self._view()[1], self.try_to)
+        self.guide = GuidePanel(self.viewer, self.controller, self._view, self.try_to)
         column.addWidget(self.guide)
         column.addLayout(row(self.go, self.stop_button, stretch=0))
         column.addWidget(self.training)
@@ -154,8 +154,8 @@ class SegmentWidget(QScrollArea):
             self.go_or_stop,
             lambda: self.try_to(c.toggle_mask),
             self.guide.go,
-            self.accept_object,
-            self.accept_slice,
+            self.guide.accept_object,
+            self.guide.accept_slice,
         ]
         for key, action in zip(KEYS, actions, strict=True):
             self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
@@ -223,16 +223,6 @@ class SegmentWidget(QScrollArea):
     def finish_slice(self) -> None:
         """What is unpainted of this slice is background."""
         self.try_to(lambda: self.controller.finish_slice(*self._view()))
-
-    def accept_object(self) -> None:
-        """Lock the object under the cursor, or unlock it."""
-        dims, (point, displayed) = self.viewer.dims, self._view()
-        cursor = list(self.viewer.cursor.position)[dims.ndim - len(point) :]
-        self.try_to(lambda: self.controller.accept_object(cursor, displayed))
-
-    def accept_slice(self) -> None:
-        """Lock the mask of this slice, or unlock it."""
-        self.try_to(lambda: self.controller.accept_slice(*self._view()))
 
     def segment(self) -> None:
         """Train on all hints."""
