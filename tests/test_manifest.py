@@ -11,6 +11,7 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Layer
 from npe2 import PluginManifest
+from test_formats_dicom import save
 
 import napari_plugin
 from napari_plugin import sample
@@ -127,3 +128,14 @@ def test_what_is_not_ours_is_left_to_others(tmp_path):
     assert get_reader(str(tmp_path / "notes.txt")) is None
     assert get_reader(str(tmp_path)) is None
     assert get_reader([str(tmp_path / "a.nii"), str(tmp_path / "b.nii")]) is None
+
+
+def test_a_series_of_slices_is_shown_slice_by_slice(tmp_path):
+    """DICOM is stored slice first, unlike NIfTI: the first axis is z, and millimetres belong to it."""
+    volume = np.random.default_rng(0).integers(0, 1000, (4, 5, 6)).astype(np.int16)
+    ((data, options, kind),) = get_reader(str(save(tmp_path / "series", volume)))(str(tmp_path / "series"))
+    assert kind == "image"
+    np.testing.assert_array_equal(data, volume)
+    assert options["axis_labels"] == ("z", "y", "x")
+    np.testing.assert_allclose(options["scale"], (2.5, 0.75, 0.5))
+    assert options["units"] == ("mm",) * 3

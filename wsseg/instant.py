@@ -57,12 +57,17 @@ class Head:
         values = features.region(where)  # (F, *part)
         rows = np.ascontiguousarray(values.reshape(len(values), -1).T)
         threads = min(os.cpu_count() or 1, len(rows))
-        # not the trees' own n_jobs: that adds them up in the order in which threads end
+        # not the forest's own predict_proba: it adds trees up in the order in which threads end, and warns
+        # where it is called from a thread
         with ThreadPoolExecutor(threads) as pool:
-            found = np.concatenate(list(pool.map(self.trees.predict_proba, np.array_split(rows, threads))))
+            found = np.concatenate(list(pool.map(self._mean, np.array_split(rows, threads))))
         out = np.zeros((self.classes, len(found)), np.float32)
         out[self.trees.classes_] = found.T
         return out.reshape(-1, *values.shape[1:])
+
+    def _mean(self, rows: np.ndarray) -> np.ndarray:
+        """What the trees say of rows of features, float32 (N, F) -> (N, classes that were painted)."""
+        return np.mean([tree.predict_proba(rows, check_input=False) for tree in self.trees.estimators_], 0)
 
 
 def fit_head(features: Features, labels: WeakLabels, classes: int, *, seed: int = 0) -> Head:
