@@ -7,7 +7,8 @@ lies, and F1 at IoU 0.7 (one mask a box: the share of boxes above it).
 Rows that need no training see one box after the other, as a person's script would: `filled`, `ellipse`,
 `otsu`, `grabcut` (OpenCV, 5 iterations), `grabcut-seeded` (the inner 20 % sure, reset to the ellipse where
 less than half of the box is filled), `walker` (scikit-image, inner 20 % against outside), `crf` (pydensecrf2
-from the ellipse, same reset); `field` and `colour` are our own first labels. The other rows are `wsseg refine
+from the ellipse, same reset); `field` and `colour` are our own first labels, `shape` is `colour` with a
+shape learned over the boxes where that pays. The other rows are `wsseg refine
 --method` of that name; `full` is its network trained on true masks, one round, its word in each box.
 
 `--transfer` trains on one half of the images, every second one, and scores class masks on the other half.
@@ -26,11 +27,13 @@ import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
 from skimage.segmentation import random_walker
+from torch import Tensor
 
 from benchmarks.common import keep, options, pack, table, wsseg
 from wsseg.boxes import Segment, around, core, ellipse, filled, place_of, reset, segment, shape_of
 from wsseg.boxfile import to_bbox
 from wsseg.boximages import BoxImages
+from wsseg.boxshape import cut_together, learn_shape, spread
 from wsseg.budget import steps_for
 from wsseg.crf import Kernel, dense_mean_field
 from wsseg.dataset import open_dataset
@@ -155,18 +158,40 @@ FLAT = ("grabcut-opencv", "grabcut-seeded")  # OpenCV knows pictures only
 def untrained(method: str, tasks: Sequence[Task]) -> tuple[dict[str, list[float]], float]:
     """IoU of every object by kind of image, and the seconds of all."""
     scores: dict[str, list[float]] = {}
-    seconds = 0.0
+    begin = time.monotonic()
+    shapes = learned_over(tasks) if method == "shape" else {}
+    seconds = time.monotonic() - begin
     for task in tasks:
         begin = time.monotonic()
         if method in ALONE:
             found = [ALONE[method](task, box) for box in task.boxes]
         else:
-            statistics = Normalisation().measure(task.image)
-            view = View(statistics.apply(np.asarray(task.image.data[:])), task.boxes)
-            found = first_segments(view, method)[0]
+            first = "colour" if method == "shape" else method
+            found = first_segments(replace(view_of(task), shapes=shapes), first)[0]
         seconds += time.monotonic() - begin
         scores.setdefault(task.kind, []).extend(overlap(one, task.truth) for one in found)
     return scores, seconds
+
+
+def view_of(task: Task, channels: int = 1) -> View:
+    """What is seen of an image; grey is repeated to so many channels."""
+    values = Normalisation().measure(task.image).apply(np.asarray(task.image.data[:]))
+    return View(np.repeat(values, channels // len(values) or 1, axis=0), task.boxes)
+
+
+def learned_over(tasks: Sequence[Task]) -> dict[int, Tensor]:
+    """The shape of the one class, where it pays."""
+    every = [(number, box) for number, task in enumerate(tasks) for box in task.boxes]
+    chosen = spread(every)
+    channels = max(task.image.channels for task in tasks)
+    parts = (
+        (view_of(tasks[number], channels), [box for n, box in chosen if n == number])
+        for number in dict.fromkeys(number for number, _ in chosen)
+    )
+    learned = learn_shape(cut_together(parts))
+    words = f"{learned.size:.2f} of the ellipse, sharpness {learned.sharp:.3f} for {learned.ellipse:.3f}"
+    print(f"shape: {words}", flush=True)
+    return {every[0][1].class_id: learned.profile} if learned.pays else {}
 
 
 def overlap(one: Segment, truth: np.ndarray) -> float:
@@ -260,7 +285,7 @@ def transfer(tasks: Sequence[Task], seed: int, steps: int | None) -> list[dict]:
 
 def main() -> None:
     """Run what was asked for, then print the table."""
-    own = ("field", "colour")
+    own = ("field", "colour", "shape")
     chosen = options(
         __doc__,
         data={"default": "nuclei", "choices": ["nuclei", "hippocampus"]},
