@@ -142,7 +142,7 @@ def test_shapes_are_learned_once(tmp_path, boxed, monkeypatch):
 def test_the_command_tells_of_a_shape(tmp_path, boxed):
     arguments = ["refine", boxed, "--rounds", 0, "--out"]
     shown = wsseg_(*arguments, tmp_path / "auto").stdout
-    assert "Class rod: a shape learned over its boxes" in shown
+    assert "rod: a shape learned over its boxes" in shown
     assert "a shape learned over its boxes" in (tmp_path / "auto" / "report.html").read_text()
     plain = wsseg_(*arguments, tmp_path / "ellipse", "--shape", "ellipse").stdout
     assert "a shape learned" not in plain

@@ -204,7 +204,7 @@ def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
     parts += [f"{len(outcome.ignored)} ignored"] if outcome.ignored else []
     typer.echo(f"{total} masks ({', '.join(parts)}); {out / 'report.html'} shows the least certain.")
     for name, told in outcome.shapes.items():
-        typer.echo(f"Class {name}: {told}")
+        typer.echo(f"{name}: {told}")
     typer.echo(f"COCO with masks: {out / 'masks.json'}; by image: {out / 'instances'}, {out / 'masks'}")
     if (out / "model").is_dir():
         counts = read_json(out / "model" / "config.json")["encoder"]
