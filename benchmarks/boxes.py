@@ -1,13 +1,15 @@
 """Boxes: `wsseg refine` and its parts against what needs no training, and against true masks.
 
 nuclei: every nucleus of an image by its box, tight or with each face off by up to `--jitter` of the side;
-hippocampus: the tight box of the whole organ. Mean IoU over objects, each against its true mask wherever it
-lies, and F1 at IoU 0.7 (one mask a box: the share of boxes above it).
+hippocampus: the tight box of the whole organ, anterior and posterior: of these parts of it. Mean IoU over
+objects, each against its true mask wherever it lies, and F1 at IoU 0.7 (one mask a box: the share of boxes
+above it).
 
 Rows that need no training see one box after the other, as a person's script would: `filled`, `ellipse`,
 `otsu`, `grabcut` (OpenCV, 5 iterations), `grabcut-seeded` (the inner 20 % sure, reset to the ellipse where
 less than half of the box is filled), `walker` (scikit-image, inner 20 % against outside), `crf` (pydensecrf2
-from the ellipse, same reset); `field` and `colour` are our own first labels. The other rows are `wsseg refine
+from the ellipse, same reset); `field` and `colour` are our own first labels, `shape` is `colour` with a
+shape learned over the boxes where that pays. The other rows are `wsseg refine
 --method` of that name; `full` is its network trained on true masks, one round, its word in each box.
 
 `--transfer` trains on one half of the images, every second one, and scores class masks on the other half.
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -26,11 +29,13 @@ import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
 from skimage.segmentation import random_walker
+from torch import Tensor
 
 from benchmarks.common import keep, options, pack, table, wsseg
 from wsseg.boxes import Segment, around, core, ellipse, filled, place_of, reset, segment, shape_of
 from wsseg.boxfile import to_bbox
 from wsseg.boximages import BoxImages
+from wsseg.boxshape import cut_together, learn_shape, spread
 from wsseg.budget import steps_for
 from wsseg.crf import Kernel, dense_mean_field
 from wsseg.dataset import open_dataset
@@ -71,11 +76,11 @@ def nuclei(step: int, jitter: float, seed: int) -> Iterator[Task]:
         yield Task(row["id"], row["kind"].split("_")[0], image, hints.boxes, truth)
 
 
-def hippocampus(step: int, jitter: float, seed: int) -> Iterator[Task]:
-    """The first 60 / `step` volumes, both classes as one object."""
+def hippocampus(step: int, jitter: float, seed: int, classes: tuple[int, ...] = (1, 2)) -> Iterator[Task]:
+    """The first 60 / `step` volumes; these classes (1 anterior, 2 posterior) as one object."""
     folder = pack("hippocampus")
     for path in sorted((folder / "imagesTr").glob("*.nii.gz"))[: 60 // step]:
-        truth = (np.asarray(read_labels(folder / "labelsTr" / path.name)) > 0).astype(np.int64)
+        truth = np.isin(read_labels(folder / "labelsTr" / path.name), classes).astype(np.int64)
         rng = np.random.default_rng([seed, int(path.name.split("_")[1][:3])])
         hints = annotate(truth, "boxes", rng=rng, jitter=jitter, instances=True)
         yield Task(path.name.split(".")[0], "hippocampus", read_image(path), hints.boxes, truth)
@@ -140,6 +145,12 @@ def crf(task: Task, box: Box) -> Segment:
     return reset(found, {}, ellipse(box))
 
 
+DATA: dict[str, Callable[[int, float, int], Iterator[Task]]] = {
+    "nuclei": nuclei,
+    "hippocampus": hippocampus,
+    "anterior": partial(hippocampus, classes=(1,)),
+    "posterior": partial(hippocampus, classes=(2,)),
+}
 ALONE: dict[str, Callable[[Task, Box], Segment]] = {
     "filled": lambda task, box: filled(box),
     "ellipse": lambda task, box: ellipse(box),
@@ -155,18 +166,40 @@ FLAT = ("grabcut-opencv", "grabcut-seeded")  # OpenCV knows pictures only
 def untrained(method: str, tasks: Sequence[Task]) -> tuple[dict[str, list[float]], float]:
     """IoU of every object by kind of image, and the seconds of all."""
     scores: dict[str, list[float]] = {}
-    seconds = 0.0
+    begin = time.monotonic()
+    shapes = learned_over(tasks) if method == "shape" else {}
+    seconds = time.monotonic() - begin
     for task in tasks:
         begin = time.monotonic()
         if method in ALONE:
             found = [ALONE[method](task, box) for box in task.boxes]
         else:
-            statistics = Normalisation().measure(task.image)
-            view = View(statistics.apply(np.asarray(task.image.data[:])), task.boxes)
-            found = first_segments(view, method)[0]
+            first = "colour" if method == "shape" else method
+            found = first_segments(replace(view_of(task), shapes=shapes), first)[0]
         seconds += time.monotonic() - begin
         scores.setdefault(task.kind, []).extend(overlap(one, task.truth) for one in found)
     return scores, seconds
+
+
+def view_of(task: Task, channels: int = 1) -> View:
+    """What is seen of an image; grey is repeated to so many channels."""
+    values = Normalisation().measure(task.image).apply(np.asarray(task.image.data[:]))
+    return View(np.repeat(values, channels // len(values) or 1, axis=0), task.boxes)
+
+
+def learned_over(tasks: Sequence[Task]) -> dict[int, Tensor]:
+    """The shape of the one class, where it pays."""
+    every = [(number, box) for number, task in enumerate(tasks) for box in task.boxes]
+    chosen = spread(every)
+    channels = max(task.image.channels for task in tasks)
+    parts = (
+        (view_of(tasks[number], channels), [box for n, box in chosen if n == number])
+        for number in dict.fromkeys(number for number, _ in chosen)
+    )
+    learned = learn_shape(cut_together(parts))
+    words = f"{learned.size:.2f} of the ellipse, sharpness {learned.sharp:.3f} for {learned.ellipse:.3f}"
+    print(f"shape: {words}", flush=True)
+    return {every[0][1].class_id: learned.profile} if learned.pays else {}
 
 
 def overlap(one: Segment, truth: np.ndarray) -> float:
@@ -260,10 +293,10 @@ def transfer(tasks: Sequence[Task], seed: int, steps: int | None) -> list[dict]:
 
 def main() -> None:
     """Run what was asked for, then print the table."""
-    own = ("field", "colour")
+    own = ("field", "colour", "shape")
     chosen = options(
         __doc__,
-        data={"default": "nuclei", "choices": ["nuclei", "hippocampus"]},
+        data={"default": "nuclei", "choices": list(DATA)},
         methods={"nargs": "*", "default": [*ALONE, *own, *TRAINED], "choices": [*ALONE, *own, *TRAINED]},
         step={"type": int, "default": 1, "help": "every STEP-th image; 4 is the declared subset of nuclei"},
         jitter={"type": float, "default": 0.0},
@@ -271,13 +304,12 @@ def main() -> None:
     )
     rows = []
     for seed in chosen.seeds:
-        load = nuclei if chosen.data == "nuclei" else hippocampus
-        tasks = list(load(chosen.step, chosen.jitter, seed))
+        tasks = list(DATA[chosen.data](chosen.step, chosen.jitter, seed))
         if chosen.transfer:
             rows += transfer(tasks, seed, chosen.steps)
             continue
         for method in chosen.methods:
-            if method in FLAT and chosen.data == "hippocampus":
+            if method in FLAT and tasks[0].truth.ndim == 3:
                 continue
             curve: list[float] = []
             if method in TRAINED:

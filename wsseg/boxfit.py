@@ -47,18 +47,29 @@ class FitConfig:
     solver: Solver = "local"
 
 
-def fit_boxes(crops: Crops, config: FitConfig = FitConfig(), *, evidence: Tensor | None = None) -> Tensor:
+def fit_boxes(
+    crops: Crops,
+    config: FitConfig = FitConfig(),
+    *,
+    evidence: Tensor | None = None,
+    profile: Tensor | None = None,
+) -> Tensor:
     """The probability of the object in and around each box.
 
     Args:
         crops: N boxes.
         config: Weights of the terms.
         evidence: (N, *G) scores of a network, log p/(1 − p), or None.
+        profile: (N, *G) or (*G), where the object is likely, as 1 − r² is of the ellipse; None = the ellipse.
 
     Returns:
         float32 (N, *G), 0 outside of the box.
     """
-    known = soft_ellipse(crops.side, crops.guide.ndim - 2, config.shape) - config.shape * crops.rivals
+    if profile is None:
+        shape = soft_ellipse(crops.side, crops.guide.ndim - 2, config.shape)
+    else:
+        shape = (config.shape * profile).clamp(-6, 6)
+    known = shape - config.shape * crops.rivals
     if evidence is not None:
         known = known + config.network * evidence
     never = torch.full((), NEVER)

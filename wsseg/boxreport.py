@@ -48,6 +48,7 @@ class Outcome:
         least: The least certain boxes, least certain first.
         curve: Per round: mean certainty, share of boxes reset, mean change of a mask since the round before.
         classes: Class name to boxes, mean share of the box filled, mean certainty, and how many were reset.
+        shapes: Class name to what is told of the shape learned over its boxes, where one is used.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -55,6 +56,7 @@ class Outcome:
     least: list[tuple[float, Thumbnail]] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
+    shapes: dict[str, str] = field(default_factory=dict)
 
 
 def thumbnail(opened: BoxImage, one: Segment, verdict: Verdict, classes: Mapping[int, str]) -> Thumbnail:
@@ -100,11 +102,12 @@ def write_report(path: Path, outcome: Outcome, settings: Mapping[str, Any], loss
         [name, f"{row['boxes']:.0f}", f"{row['fill']:.2f}", f"{row['certainty']:.2f}", f"{row['reset']:.0f}"]
         for name, row in outcome.classes.items()
     ]
+    shapes = "".join(f"<p>{escape(name)}: {escape(told)}.</p>" for name, told in outcome.shapes.items())
     ignored = [[str(number), why] for number, why in list(outcome.ignored.items())[:200]]
     text = Template(PAGE.read_text(encoding="utf-8")).substitute(
         summary=escape(", ".join(f"{count} {what}" for what, count in counts.items() if count)),
         curves=f'<img src="{_embedded(_curves(outcome.curve, losses))}" alt="curves over rounds">',
-        classes=_table(["class", "boxes", "filled share", "certainty", "reset"], classes),
+        classes=_table(["class", "boxes", "filled share", "certainty", "reset"], classes) + shapes,
         tiles="\n".join(tiles),
         ignored=_table(["annotation", "why"], ignored) if ignored else "<p>None.</p>",
         settings=_table(["", ""], [[key, str(value)] for key, value in settings.items()]),

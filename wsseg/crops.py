@@ -46,12 +46,16 @@ class Crops:
 
     def to_box(self, index: int, values: Tensor) -> np.ndarray:
         """Values (*G) of a box back on the voxels of the box, float32."""
-        box = self.boxes[index]
-        for axis, (start, stop) in enumerate(zip(box.start, box.stop, strict=True)):
-            length = stop - start
-            places = ((np.arange(length) + 0.5) / length + MARGIN) * self.side - 0.5
-            values = _along(values, axis, _weights(places, self.side / length, values.shape[axis]))
-        return values.numpy()
+        return from_grid(values, self.boxes[index], self.side)
+
+
+def from_grid(values: Tensor, box: Box, side: int) -> np.ndarray:
+    """Values (*G) of a grid with `side` cells along a side of the box on the voxels of the box, float32."""
+    for axis, (start, stop) in enumerate(zip(box.start, box.stop, strict=True)):
+        length = stop - start
+        places = ((np.arange(length) + 0.5) / length + MARGIN) * side - 0.5
+        values = _along(values, axis, _weights(places, side / length, values.shape[axis]))
+    return values.numpy()
 
 
 def side_of(box: Box) -> int:

@@ -4,11 +4,13 @@ Khoreva et al. 2017, section 3. A recipe names its parts; the parts are in `wsse
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from wsseg.boxes import (
     CORE,
@@ -19,6 +21,7 @@ from wsseg.boxes import (
     ellipse,
     filled,
     moved,
+    segment,
     settle,
     shape_of,
     shared,
@@ -26,7 +29,7 @@ from wsseg.boxes import (
     voted,
 )
 from wsseg.boxfit import FitConfig, Solver, fit_boxes
-from wsseg.crops import Crops, cut_boxes, resample, side_of
+from wsseg.crops import SIDES, Crops, cut_boxes, from_grid, radius, resample, side_of
 from wsseg.hints import Box
 
 First = Literal["unknown", "filled", "core", "ellipse", "field", "colour", "votes", "agreement"]
@@ -75,10 +78,18 @@ METHODS: Mapping[str, Recipe] = {
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is seen of one image: values, float32 (C, *S) or a reader indexed like it, and boxes."""
+    """What is seen of one image.
+
+    Attributes:
+        values: float32 (C, *S) or a reader indexed like it.
+        boxes: Of its objects.
+        shapes: Class id to a profile on the small grid, where one was learned (`wsseg.boxshape`); the ellipse
+            stands for the others.
+    """
 
     values: Any
     boxes: Sequence[Box]
+    shapes: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 def fit_image(
@@ -103,10 +114,21 @@ def fit_image(
         if evidence is not None:
             parts = [resample(evidence[box.class_id][None], box, crops.side)[0] for box in crops.boxes]
             scores = torch.stack(parts)
-        probability = fit_boxes(crops, config, evidence=scores)
+        probability = fit_boxes(crops, config, evidence=scores, profile=_profiles(crops, view.shapes))
         for index, box in enumerate(crops.boxes):
             found[box.id] = crops.to_box(index, probability[index])
     return [found[box.id] for box in wanted]
+
+
+def _profiles(crops: Crops, shapes: Mapping[int, Tensor]) -> Tensor | None:
+    """(N, *G): where the object is likely in each box; None where that is the ellipse everywhere."""
+    if not any(box.class_id in shapes for box in crops.boxes):
+        return None
+    size = crops.guide.shape[2:]
+    ellipse_ = 1 - radius(crops.side, len(size)).square()
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+    large = {k: F.interpolate(one[None, None], size, mode=mode)[0, 0] for k, one in shapes.items()}
+    return torch.stack([large.get(box.class_id, ellipse_) for box in crops.boxes])
 
 
 def _batches(view: View, which: Sequence[Box]) -> Iterator[Crops]:
@@ -152,8 +174,10 @@ def first_segments(
     return [agreed(three) for three in zip(by_shape, by_field, by_colour, strict=True)], found
 
 
-def fallback_of(recipe: Recipe, box: Box) -> Segment | None:
-    """What a box is reset to, or None where it is not."""
+def fallback_of(recipe: Recipe, box: Box, shapes: Mapping[int, Tensor] | None = None) -> Segment | None:
+    """What a box is reset to, or None where it is not; a learned shape stands for the ellipse."""
+    if recipe.fallback == "ellipse" and shapes and box.class_id in shapes:
+        return segment(box, from_grid(shapes[box.class_id], box, SIDES[len(box.start)][0]) > 0)
     kinds = {"filled": filled, "unknown": unknown, "ellipse": ellipse}
     return kinds[recipe.fallback](box) if recipe.fallback != "none" else None
 
@@ -165,7 +189,7 @@ def _votes(view: View, seed: int, solver: Solver) -> tuple[list[Segment], list[n
     votes: list[list[np.ndarray]] = [[] for _ in view.boxes]
     for _ in range(RUNS):
         others = [moved(box, shape, JITTER, rng) for box in view.boxes]
-        fits = fit_image(View(view.values, others), replace(ALONE, solver=solver))
+        fits = fit_image(replace(view, boxes=others), replace(ALONE, solver=solver))
         for index, (box, other, found) in enumerate(zip(view.boxes, others, fits, strict=True)):
             vote = np.zeros(shape_of(box), bool)
             here, there = shared(box, other)
@@ -186,17 +210,22 @@ def _logit(p: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p)).astype(np.float32)
 
 
-def certainty(box: Box, probability: np.ndarray, one: Segment) -> float:
-    """How sure a mask is, 0 to 1: how little it depends on the threshold, times how well it fits its box.
-
-    The first is the area above 0.7 by the area above 0.3; the second the overlap (IoU) of the box with the
-    tight box around the mask, for a box was drawn around the object and not somewhere in it.
-    """
+def sharpness(probability: np.ndarray) -> float:
+    """How little a mask depends on the threshold, 0 to 1: the area above 0.7 by that above 0.3."""
     wide = int((probability > 0.3).sum())
-    if not wide or not one.mask.any():
+    return float((probability > 0.7).sum() / wide) if wide else 0.0
+
+
+def certainty(box: Box, probability: np.ndarray, one: Segment) -> float:
+    """How sure a mask is, 0 to 1: how sharp it is, times how well it fits its box.
+
+    The latter is the overlap (IoU) of the box with the tight box around the mask, for a box was drawn around
+    the object and not somewhere in it.
+    """
+    if not one.mask.any():
         return 0.0
     extents = []
     for axis in range(one.mask.ndim):
         line = np.flatnonzero(one.mask.any(tuple(a for a in range(one.mask.ndim) if a != axis)))
         extents.append((line[-1] - line[0] + 1) / one.mask.shape[axis])
-    return float((probability > 0.7).sum() / wide * np.prod(extents))
+    return sharpness(probability) * float(np.prod(extents))

@@ -58,6 +58,13 @@ def refine_steps(
         _count(outcome, images, item, segments, verdicts)
         yield Step("write", index, len(images.items), info={"file": item.image.name})
     outcome.ignored = _ignored(images)
+    outcome.shapes = {
+        images.classes[
+            k
+        ]: f"a shape learned over its boxes, {one.size:.0%} of the ellipse; sharpness of masks "
+        f"{one.sharp:.2f}, with the ellipse {one.ellipse:.2f}"
+        for k, one in rounds.learned.items()
+    }
     if last:
         _copy(rounds.model_folder(last), out / "model")
     method = {"method": settings["method"], "rounds": last, "seed": settings["seed"]}

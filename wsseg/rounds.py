@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from wsseg.boxes import (
     CORE,
@@ -25,7 +26,8 @@ from wsseg.boxes import (
     settle,
 )
 from wsseg.boxfit import Solver
-from wsseg.boximages import BoxImages
+from wsseg.boximages import BoxImage, BoxImages
+from wsseg.boxshape import Learned, Wish, learn_shapes
 from wsseg.boxstore import Verdict, load_round, save_round
 from wsseg.boxterms import BoxTerms
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
@@ -35,7 +37,7 @@ from wsseg.folder import Item
 from wsseg.model import Model, load_model
 from wsseg.patches import Sample
 from wsseg.predict import Predictor
-from wsseg.recipes import Recipe, certainty, evidence_of, fallback_of, first_segments, fit_image
+from wsseg.recipes import Recipe, View, certainty, evidence_of, fallback_of, first_segments, fit_image
 from wsseg.steps import Step
 from wsseg.train import TrainConfig
 
@@ -56,6 +58,8 @@ class RoundsConfig:
         encoder: Folder of a pretrained encoder, or None.
         solver: Of the field.
         terms: Of the loss, beside the recipe's.
+        shape: What says where in its box an object is likely, for recipes that begin with colours; see
+            `wsseg.boxshape.learn_shapes`.
     """
 
     recipe: Recipe
@@ -65,6 +69,7 @@ class RoundsConfig:
     encoder: Path | None = None
     solver: Solver = "local"
     terms: tuple[str, ...] = ()
+    shape: Wish = "auto"
 
     @property
     def all_terms(self) -> tuple[str, ...]:
@@ -75,6 +80,9 @@ class RoundsConfig:
 class Rounds:
     """One run of `wsseg refine`, in its working folder.
 
+    Attributes:
+        learned: Class id to the shape of its objects, where one was learned and is used.
+
     Args:
         images: Looked through already.
         config: What to do.
@@ -84,9 +92,12 @@ class Rounds:
     def __init__(self, images: BoxImages, config: RoundsConfig, room: Path) -> None:
         self.images, self.config, self.room = images, config, room
         self.outputs = {k: output for output, k in enumerate(images.classes, 1)}
+        self.learned: dict[int, Learned] = {}
 
     def run(self) -> Generator[Step, None, None]:
         """All rounds; what is there already is not done again."""
+        if self.config.recipe.first == "colour":
+            self.learned = yield from learn_shapes(self.images, self.config.shape, self.room)
         yield from self._first()
         for number in range(1, self.config.rounds + 1):
             model = yield from self._train(number)
@@ -100,6 +111,13 @@ class Rounds:
         """What a round said of the boxes of an image."""
         return load_round(self._path(number, item), self.images.boxes(item))
 
+    @property
+    def _shapes(self) -> dict[int, Tensor]:
+        return {k: one.profile for k, one in self.learned.items()}
+
+    def _view(self, opened: BoxImage) -> View:
+        return replace(opened.view, shapes=self._shapes)
+
     def _path(self, number: int, item: Item) -> Path:
         return self.room / f"round-{number}" / "boxes" / f"{item.stem}.npz"
 
@@ -109,9 +127,8 @@ class Rounds:
         for index, item in enumerate(self.images.items, 1):
             path = self._path(0, item)
             if not path.is_file():
-                opened = self.images.open(item)
                 segments, found = first_segments(
-                    opened.view,
+                    self._view(self.images.open(item)),
                     self.config.recipe.first,
                     share=self.config.core,
                     seed=_seed(self.config.train.seed, item.stem),
@@ -229,7 +246,7 @@ class Rounds:
             else:
                 config = replace(between, solver=self.config.solver)
                 evidence = evidence_of(said, predictor.config.class_ids)
-                found = fit_image(opened.view, config, evidence=evidence)
+                found = fit_image(self._view(opened), config, evidence=evidence)
         stays = [
             self.config.recipe.surer and _surer(v, p, one)
             for v, p, one in zip(earlier, found, before, strict=True)
@@ -248,7 +265,7 @@ class Rounds:
         """Rule 2 for each box of an image: what fills too little is reset. Doing it twice changes nothing."""
         results, verdicts = [], []
         for one, verdict in zip(segments, told, strict=True):
-            fallback = fallback_of(self.config.recipe, one.box)
+            fallback = fallback_of(self.config.recipe, one.box, self._shapes)
             if fallback is not None and one.known.all() and verdict.decision != "reset":
                 result = reset(one, least, fallback)
                 if result is not one:

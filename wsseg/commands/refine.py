@@ -56,6 +56,13 @@ def refine(
             show_default=False,
         ),
     ] = "",
+    shape: Annotated[
+        Literal["auto", "learned", "ellipse"],
+        typer.Option(
+            help="Where in its box an object is likely: an ellipse, a shape learned over the boxes of its "
+            "class, or that where it pays. For auto and grabcut."
+        ),
+    ] = "auto",
     encoder: options.Encoder = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
@@ -94,6 +101,8 @@ def refine(
     options.exclude(resume=resume, overwrite=overwrite)
     if method not in METHODS:
         raise InputError(f"--method {method}: there is no such method; {', '.join(METHODS)} are right.")
+    if shape == "learned" and METHODS[method].first != "colour":
+        raise InputError(f"--shape learned: --method {method} knows no shape; auto and grabcut do.")
     extra = options.read_terms(terms, TERMS)
     if crf == "dense":
         need_dense()
@@ -119,6 +128,7 @@ def refine(
         "inner_share": inner_share,
         "crf": crf,
         "terms": list(extra),
+        "shape": shape,
         "steps": steps,
         "seed": seed,
         "encoder": str(encoder.resolve()) if encoder else None,
@@ -131,7 +141,7 @@ def refine(
         typer.echo(f"{out} is finished; nothing is left to do (--overwrite does it anew).")
         return
     train = TrainConfig(steps=steps, seed=seed, device=device)
-    config = RoundsConfig(recipe, many, train, inner_share, encoder, crf, extra)
+    config = RoundsConfig(recipe, many, train, inner_share, encoder, crf, extra, shape)
     run = Rounds(images, config, out / ROOM)
     outcome = run_to_end(
         refine_steps(images, run, out, settings),
@@ -193,6 +203,8 @@ def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
     parts = [f"{count} {what}" for what, count in outcome.counts.items()]
     parts += [f"{len(outcome.ignored)} ignored"] if outcome.ignored else []
     typer.echo(f"{total} masks ({', '.join(parts)}); {out / 'report.html'} shows the least certain.")
+    for name, told in outcome.shapes.items():
+        typer.echo(f"{name}: {told}")
     typer.echo(f"COCO with masks: {out / 'masks.json'}; by image: {out / 'instances'}, {out / 'masks'}")
     if (out / "model").is_dir():
         counts = read_json(out / "model" / "config.json")["encoder"]
