@@ -180,9 +180,14 @@ def learn_shapes(images: BoxImages, wish: Wish, room: Path) -> Generator[Step, N
 
 
 def _chosen(images: BoxImages, class_id: int) -> list[tuple[Item, Box]]:
-    """Boxes of a class from all over the dataset."""
-    pairs = [(item, box) for item in images.items for box in images.boxes(item) if box.class_id == class_id]
-    return spread(pairs)
+    """Boxes of a class from all over the dataset; looked through twice, never all held at once."""
+    wanted = set(spread(range(sum(1 for _ in _all(images, class_id)))))
+    return [pair for index, pair in enumerate(_all(images, class_id)) if index in wanted]
+
+
+def _all(images: BoxImages, class_id: int) -> Iterator[tuple[Item, Box]]:
+    for item in images.items:
+        yield from ((item, box) for box in images.boxes(item) if box.class_id == class_id)
 
 
 def spread(every: Sequence[T], most: int = SAMPLE) -> list[T]:
