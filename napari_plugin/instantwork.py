@@ -98,7 +98,7 @@ def respond(
     if meant != "marked":
         head = fit_head(features, labels, count)
         for region, part in answer(features, head, labels, focus):
-            yield _answer(region, part)
+            yield _answer(region, part, meant)
             if chances is not None:
                 chances[(slice(None), *region)] = part
     if walked and later:

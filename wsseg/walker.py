@@ -21,7 +21,7 @@ from wsseg.steps import Step, finish
 BETA = 2.0  # times the mean squared difference between neighbours
 WEAKEST = 1e-4  # no edge is a wall
 TOLERANCE = 1e-3  # of the residual, relative to the right-hand side
-ITERATIONS = 500  # at most, per scale
+ITERATIONS = 200  # at most, per scale; real images need fewer, noise without edges never ends
 OFTEN = 25  # iterations from one chance to stop to the next
 COARSEST = 32  # voxels along the longest axis at which coarse to fine begins
 
