@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Picture
 
-from wsseg.batch import open_out, predict_images
+from wsseg.batch import predict_images
 from wsseg.fit import fit_steps, make_sample
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import list_images, read_image
+from wsseg.maskfolder import open_out
 from wsseg.normalise import Normalisation
 from wsseg.predict import Predictor
 from wsseg.steps import finish

@@ -11,10 +11,11 @@ from tiny import SIZE, files_in, make_dataset, tiny_model, write_any, write_pict
 
 import wsseg.batch
 import wsseg.images
-from wsseg.batch import Outcome, Wanted, fitted_to, label_instances, open_out, predict_images
+from wsseg.batch import Outcome, Wanted, fitted_to, label_instances, predict_images
 from wsseg.dataset import open_dataset
 from wsseg.errors import InputError
 from wsseg.images import Image, list_images, read_image, read_labels
+from wsseg.maskfolder import open_out
 from wsseg.predict import Predictor
 from wsseg.steps import finish
 
@@ -66,7 +67,7 @@ def test_masks_honour_hints_of_the_same_stem_and_leave_the_others_alone(tmp_path
 
 def test_masks_made_with_other_hints_are_not_taken_for_done(tmp_path, images, dims):
     model, dataset = tiny_model(dims), open_dataset(tmp_path / "data")
-    open_out(tmp_path / "out", model, images, hints=dataset)
+    run(model, dict([*images.items()][:1]), tmp_path / "out", hints=dataset)
     open_out(tmp_path / "out", model, images, hints=dataset)
     with pytest.raises(InputError, match="this run is without hints; choose another folder"):
         open_out(tmp_path / "out", model, images)
@@ -186,6 +187,9 @@ class TestOut:
         open_out(self.folder / "out", tiny_model(), self.images)
         other = tiny_model()
         next(other.net.parameters()).data += 1
+        open_out(self.folder / "out", other, self.images)  # the first model left no mask there
+        open_out(self.folder / "out", tiny_model(), self.images)
+        write_picture(self.folder / "out" / "a.png", np.eye(20))
         with pytest.raises(InputError, match="another model"):
             open_out(self.folder / "out", other, self.images, resume=True)
         open_out(self.folder / "out", other, self.images, overwrite=True)

@@ -8,7 +8,11 @@ import pytest
 import tifffile
 
 from wsseg.dataset import check_dataset, open_dataset
+from wsseg.errors import InputError
+from wsseg.fit import fit_steps, make_sample
+from wsseg.normalise import Normalisation
 from wsseg.steps import finish
+from wsseg.train import TrainConfig
 
 
 def picture(path, values):
@@ -58,7 +62,7 @@ def test_counts_by_hand(tmp_path):
     # a float32 channel, an int64 target and a float32 weight; then 4 float32 probabilities of one image
     assert found.memory == 4 * 20 * (4 + 8 + 4) + 20 * 4 * 4
     roof, notes = found.warnings
-    assert roof.endswith("class 9 (roof) is marked nowhere.")
+    assert "class 9 (roof) is marked nowhere" in roof
     assert "notes.txt" in notes
 
 
@@ -105,7 +109,22 @@ def test_missing_background_is_told(tmp_path, value, told):
     scribbles[0], scribbles[1] = 1, value
     picture(tmp_path / "hints/a.png", scribbles)
     found = finish(check_dataset(open_dataset(tmp_path)))
-    assert any("no background is marked" in warning for warning in found.warnings) == told
+    assert any("no background is marked" in error for error in found.errors) == told
+
+
+def test_a_class_that_fit_would_find_no_example_of_is_an_error(tmp_path):
+    picture(tmp_path / "images/a.png", noise(4, 5))
+    scribbles = np.zeros((4, 5), np.uint8)
+    scribbles[0], scribbles[1] = 1, 255
+    picture(tmp_path / "hints/a.png", scribbles)
+    (tmp_path / "classes.json").write_text('{"1": "wall", "4": "roof"}')
+    dataset = open_dataset(tmp_path)
+    (error,) = finish(check_dataset(dataset)).errors
+    assert "class 4 (roof) is marked nowhere" in error
+    image, hints = dataset.read(dataset.items[0])
+    sample = make_sample(image, hints, dataset.classes, Normalisation())
+    with pytest.raises(InputError, match="No hint names roof"):
+        finish(fit_steps([sample], dataset.classes, TrainConfig(steps=1)))
 
 
 def test_an_empty_image_is_told(tmp_path):

@@ -84,8 +84,48 @@ def test_categories_count_by_name_where_classes_json_has_it(tmp_path):
     assert boxes.classes == {1: "nucleus", 2: "wall"}
     with pytest.raises(InputError, match=r"the category 1 “unnamed” is unknown; known are 2 .wall"):
         read_boxes(path, known({2: "wall"}))
-    with pytest.raises(InputError, match="the category id 0 is not from 1 to 254"):
+
+
+LABEL_STUDIO = [{"id": 0, "name": "nucleus"}, {"id": 1, "name": "wall"}]
+ROBOFLOW = [{"id": 0, "name": "cells", "supercategory": "none"}, {"id": 1, "name": "nucleus"}]
+
+
+@pytest.mark.parametrize(
+    ("categories", "used", "class_ids", "classes"),
+    [
+        (LABEL_STUDIO, [0, 1], [1, 2], {1: "nucleus", 2: "wall"}),
+        (ROBOFLOW, [1, 1], [1, 1], {1: "nucleus"}),
+        ([{"id": 3000, "name": "b"}, {"id": 7, "name": "a"}], [3000, 7], [2, 1], {1: "a", 2: "b"}),
+        ([{"id": "b"}, {"id": "a"}], ["a", "b"], [2, 1], {1: "class b", 2: "class a"}),
+        ([{"id": 9, "name": "a"}, {"id": 300, "name": "b"}], [9, 9], [9, 9], {9: "a"}),
+    ],
+)
+def test_categories_that_are_no_class_ids(tmp_path, categories, used, class_ids, classes):
+    annotations = [{"bbox": [i, 1, 2, 2], "category_id": k} for i, k in enumerate(used)]
+    boxes = read_boxes(save(tmp_path, *annotations, categories=categories), known())
+    assert [box.class_id for box in boxes.by_stem["flat"]] == class_ids
+    assert boxes.classes == classes
+
+
+def test_too_many_categories_to_number(tmp_path):
+    categories = [{"id": k, "name": str(k)} for k in range(255)]
+    path = save(tmp_path, {"bbox": [1, 1, 2, 2], "category_id": 0}, categories=categories)
+    with pytest.raises(InputError, match="has 255 categories; 254 are the most"):
         read_boxes(path, known())
+
+
+def test_a_category_that_no_box_uses_needs_no_class(tmp_path):
+    path = save(tmp_path, {"bbox": [1, 1, 2, 2]}, categories=ROBOFLOW)
+    boxes = read_boxes(path, known({1: "nucleus"}))
+    assert [box.class_id for box in boxes.by_stem["flat"]] == [1]
+
+
+@pytest.mark.parametrize("key", ["id", "image_id", "category_id"])
+def test_an_id_that_is_a_list_is_one_bad_box(tmp_path, key):
+    path = save(tmp_path, {"bbox": [1, 1, 2, 2], key: [1]}, {"bbox": [2, 1, 2, 2]})
+    boxes = read_boxes(path, known(), lenient=True)
+    assert len(boxes.refused) == 1
+    assert [box.id for box in boxes.by_stem["flat"]] == [2]
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,17 @@ class TestOddities:
         assert "annotation 20" in result.stderr
         assert not (tmp_path / "strict").exists()
 
+    def test_an_id_that_is_none_or_another_s_gets_no_one_else_s_mask(self, tmp_path, boxed, dims):
+        def spoil(content):
+            first = content["annotations"][0]
+            content["annotations"] += [{**first, "id": 1, "note": "again"}, {**first, "id": [1]}]
+
+        change(boxed, spoil)
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", "box", "--rounds", 0)
+        entries = json.loads((tmp_path / "out" / "masks.json").read_text())["annotations"]
+        assert [entry["status"] for entry in entries] == ["kept"] * 4 + ["ignored"] * 2
+        assert all("segmentation" not in entry and "has the id" in entry["reason"] for entry in entries[4:])
+
     def test_a_crowd_is_unknown_and_an_image_without_boxes_is_background(self, tmp_path, boxed, dims):
         from wsseg.boximages import BoxImages
         from wsseg.dataset import open_dataset

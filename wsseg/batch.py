@@ -2,9 +2,7 @@
 
 import csv
 import errno
-import hashlib
-import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,14 +24,14 @@ from wsseg.images import (
     write_mask,
     write_probabilities,
 )
+from wsseg.maskfolder import note_stale, remove_beside, stale_in
 from wsseg.memory import TileTooLarge, is_out_of_memory, tile_advice
-from wsseg.model import Model, ModelConfig
+from wsseg.model import ModelConfig
 from wsseg.patches import Sample
 from wsseg.predict import Prediction, Predictor
 from wsseg.split import split_objects
 from wsseg.steps import Step
 
-RECORD = "predict.json"  # which model made the masks of a folder, and from which images
 UNCERTAINTY = "uncertainty.csv"
 SPACING_RATIO = 1.25  # voxels more unlike those of the training than this are worth a warning
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -56,76 +54,6 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     uncertainty: dict[str, float] = field(default_factory=dict)
-
-
-def open_out(
-    out: Path,
-    model: Model,
-    images: Mapping[str, Path],
-    *,
-    hints: Dataset | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> None:
-    """Check that masks of these images may go into `out`, and note there which model makes them.
-
-    A folder that this model began is gone on with; its masks are kept. Any other folder that is not empty
-    needs the caller's word.
-
-    Args:
-        out: Made where it is missing.
-        model: What predicts.
-        images: Stem to path.
-        hints: The dataset whose hints the masks honour.
-        resume: Keep what is in a folder without a record.
-        overwrite: Predict again what is there.
-
-    Raises:
-        InputError: The folder holds something else, masks of another model or of other images with the same
-            names, or the images themselves.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; --out names a folder.")
-    for path in images.values():
-        if path.resolve().parent == out.resolve():
-            raise InputError(
-                f"{out}: holds the image {path.name} itself; choose another folder for the masks."
-            )
-    sources = {stem: str(path.resolve()) for stem, path in images.items()}
-    digest = model_digest(model)
-    honoured = str(hints.folder.resolve()) if hints else None
-    record = out / RECORD
-    if record.is_file() and not overwrite:
-        old = _read_record(record)
-        if old["model"] != digest:
-            raise InputError(
-                f"{out}: holds masks of another model; choose another folder, or predict all again with "
-                "--overwrite."
-            )
-        if old.get("hints") != honoured:
-            raise InputError(
-                f"{out}: holds masks made {_with_hints(old.get('hints'))}, this run is "
-                f"{_with_hints(honoured)}; choose another folder, or predict all again with --overwrite."
-            )
-        for stem in sources:
-            if old["images"].get(stem, sources[stem]) != sources[stem]:
-                raise InputError(
-                    f"{out}: the mask “{stem}” there is that of {old['images'][stem]}, not of "
-                    f"{sources[stem]}; choose another folder, or predict it again with --overwrite."
-                )
-        sources = old["images"] | sources
-    elif out.is_dir() and any(out.iterdir()) and not (resume or overwrite):
-        raise InputError(
-            f"{out}: is not empty; choose a new folder, or add --resume to keep what is there and go on, or "
-            "--overwrite to predict again."
-        )
-    with write_beside(record) as fresh:
-        content = {"format": 1, "model": digest, "images": sources, "hints": honoured}
-        fresh.write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
-def _with_hints(folder: str | None) -> str:
-    return f"with the hints of {folder}" if folder else "without hints"
 
 
 @dataclass(frozen=True)
@@ -161,7 +89,7 @@ def predict_images(
     Args:
         predictor: Model, device and tile.
         images: Stem to path.
-        out: The folder; see `open_out`.
+        out: The folder; see `wsseg.maskfolder.open_out`.
         wanted: What to write.
 
     Raises:
@@ -170,7 +98,8 @@ def predict_images(
     """
     outcome = Outcome()
     known = _read_uncertainty(out / UNCERTAINTY)
-    jobs = _plan(predictor, images, out, wanted, outcome)
+    stale = stale_in(out)
+    jobs = _plan(predictor, images, out, wanted, stale, outcome)
     before, total = 0, sum(job.tiles for job in jobs)
     for job in jobs:
         try:
@@ -182,6 +111,11 @@ def predict_images(
             outcome.failed[job.stem] = str(error)
         else:
             outcome.done.append(job.stem)
+            if job.stem in stale:
+                beside = {"probabilities": job.probabilities, "instances": job.instances}
+                remove_beside(out, job.stem, [name for name, path in beside.items() if path is None])
+                stale.remove(job.stem)
+                note_stale(out, stale)
         before += job.tiles
         outcome.warnings += job.warnings
     outcome.uncertainty = _sorted({stem: known[stem] for stem in images if stem in known})
@@ -240,14 +174,6 @@ def fitted_to(image: Image, config: ModelConfig, name: str) -> tuple[Image, list
     return image, warnings
 
 
-def model_digest(model: Model) -> str:
-    """A short code for a model's weights and classes, to tell whether masks are its own."""
-    digest = hashlib.sha256(json.dumps({str(k): v for k, v in model.config.classes.items()}).encode())
-    for name, tensor in sorted(model.net.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 @dataclass(frozen=True)
 class _Job:
     """One image to predict, where its results go, and how many tiles it takes."""
@@ -262,7 +188,12 @@ class _Job:
 
 
 def _plan(
-    predictor: Predictor, images: Mapping[str, Path], out: Path, wanted: Wanted, outcome: Outcome
+    predictor: Predictor,
+    images: Mapping[str, Path],
+    out: Path,
+    wanted: Wanted,
+    stale: Set[str],
+    outcome: Outcome,
 ) -> list[_Job]:
     """The images that are to be predicted; those done and those broken go into the outcome."""
     jobs = []
@@ -275,7 +206,11 @@ def _plan(
         mask = mask_path(out, stem, image)
         beside = probabilities_path(out / "probabilities", stem, image) if wanted.probabilities else None
         objects = mask_path(out / "instances", stem, image) if wanted.instances else None
-        if not wanted.overwrite and all(file.exists() for file in (mask, beside, objects) if file):
+        if (
+            not wanted.overwrite
+            and stem not in stale
+            and all(file.exists() for file in (mask, beside, objects) if file)
+        ):
             outcome.skipped.append(stem)
             continue
         tiles = predictor.count_tiles(image.shape)
@@ -360,13 +295,3 @@ def _read_uncertainty(path: Path) -> dict[str, float]:
             return {row["stem"]: float(row["uncertainty"]) for row in csv.DictReader(handle)}
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: is no table of stem and uncertainty ({error}); remove it.") from error
-
-
-def _read_record(path: Path) -> dict:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] == 1 and isinstance(record["images"], dict) and record["model"]:
-            return record
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: can't be read ({error}); use --overwrite, or another folder.") from error
-    raise InputError(f"{path}: was written by another version; use --overwrite, or another folder.")

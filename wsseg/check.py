@@ -88,7 +88,9 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
             except InputError as error:
                 errors.append(str(error))
         classes = dataset.classes
-        warnings += _hint_warnings(dataset, counts, classes, marked)
+        told = _hint_problems(dataset, counts, classes, marked)
+        # fit, which is all that painted hints are for, needs an example of every class
+        (errors if counts["unmarked"] < counts["images"] and _for_fit(counts) else warnings).extend(told)
         if dataset.tags:
             try:
                 read_bags(dataset)
@@ -137,7 +139,13 @@ def _image_warnings(name: str, image: Image) -> list[str]:
     return []
 
 
-def _hint_warnings(
+def _for_fit(counts: Mapping[str, int]) -> bool:
+    """Whether there is nothing but what fit learns from by itself."""
+    painted = counts["hint maps"] or counts["masks"] or counts["clicks"]
+    return bool(painted) and not (counts["boxes"] or counts["tags"])
+
+
+def _hint_problems(
     dataset: Dataset, counts: Mapping[str, int], classes: Mapping[int, str], marked: Mapping[int, int]
 ) -> list[str]:
     if counts["unmarked"] == counts["images"]:
@@ -147,13 +155,12 @@ def _hint_warnings(
     for item in dataset.items:
         named |= dataset.table_classes(item.stem)
     for class_id in sorted(set(classes) - named):
-        warnings.append(f"{dataset.folder}: class {class_id} ({classes[class_id]}) is marked nowhere.")
-    painted = counts["hint maps"] or counts["clicks"]
-    if painted and not (0 in named or counts["boxes"] or counts["tags"]) and len(classes) < 2:
         warnings.append(
-            f"{dataset.folder}: no background is marked, so all of each image will become class "
-            f"{min(classes, default=1)}; paint some 255."
+            f"{dataset.folder}: class {class_id} ({classes[class_id]}) is marked nowhere; mark it, or "
+            "take it out of classes.json."
         )
+    if _for_fit(counts) and 0 not in named:
+        warnings.append(f"{dataset.folder}: no background is marked; paint some 255 where no object is.")
     return warnings
 
 

@@ -1,7 +1,7 @@
 """boxes.json: COCO's boxes, and the same in 3D, turned into half-open voxel intervals at the door."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from wsseg.errors import InputError
 from wsseg.hints import Box
 from wsseg.tables import Known, known_classes, read_json
 
+MOST = 254  # classes; 255 is background in hint maps
 _NOISE = 1e-6  # x + w in floats may pass a whole number by this without meaning the next voxel
 
 
@@ -37,6 +38,10 @@ class Boxes:
 def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
     """Read boxes.json; a category counts by its name where classes.json has it, else by its id.
 
+    Where there is no classes.json and annotations use a category whose id is no class id (Label Studio begins
+    at 0, other tools go beyond 254), all categories are numbered from 1 on in the order of their ids. A
+    category that no annotation uses (Roboflow's 0) needs no class.
+
     COCO's bbox is [x, y, width, height]: x runs along the last stored axis, y along the one before. In 3D
     "bbox3d" is [start0, start1, start2, size0, size1, size2] along the stored axes. Starts are rounded down,
     stops up, both clipped to the image.
@@ -53,23 +58,26 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not COCO; an object with images, annotations and categories is right.")
-    classes = _classes(path, _listed(content, "categories", path), known)
-    images = {entry.get("id"): entry for entry in _listed(content, "images", path)}
+    entries = _listed(content, "annotations", path)
+    used = {_key(entry, "category_id") for entry in entries}
+    classes = _classes(path, _listed(content, "categories", path), used, known)
+    images = {_key(entry, "id"): entry for entry in _listed(content, "images", path)}
+    images.pop(None, None)  # without an id its boxes can't be found, and it would pass for an empty image
     found: dict[str, list[Box]] = {}
     crowds: dict[str, list[Box]] = {}
     first: dict[tuple[str, int, tuple[int, ...], tuple[int, ...]], int] = {}
     twins: dict[int, int] = {}
     refused: dict[int | str, str] = {}
-    used: set[int] = set()
-    for index, entry in enumerate(_listed(content, "annotations", path)):
+    taken: set[int] = set()
+    for index, entry in enumerate(entries):
         number: Any = entry.get("id")
-        own = isinstance(number, int) and number not in used
+        own = isinstance(number, int) and number not in taken
         try:
             if not own:
                 raise InputError(
                     f"{path}: annotation {index} has the id {number}; a whole number of its own is right."
                 )
-            used.add(number)
+            taken.add(number)
             where = f"{path}, annotation {number}"
             stem, box = _box(entry, number, images, classes, known, where)
             if entry.get("iscrowd"):
@@ -106,10 +114,11 @@ def _box(
     where: str,
 ) -> tuple[str, Box]:
     """The image's stem and the box of one annotation."""
-    image = images.get(entry.get("image_id"), {})
+    image = images.get(_key(entry, "image_id"), {})
     if not isinstance(image.get("file_name"), str):
         raise InputError(f"{where}: its image_id {entry.get('image_id')} is not among “images”.")
-    if entry.get("category_id") not in classes:
+    category = _key(entry, "category_id")
+    if category not in classes:
         raise InputError(f"{where}: its category_id {entry.get('category_id')} is not among “categories”.")
     stem = known.stem(image["file_name"], where)
     shape = known.shape_of(stem)
@@ -120,7 +129,7 @@ def _box(
             f"{told[1]} × {told[0]}; the boxes are of another version of the image."
         )
     start, stop = to_interval(entry, shape, where)
-    return stem, Box(start, stop, classes[entry["category_id"]][0], number)
+    return stem, Box(start, stop, classes[category][0], number)
 
 
 def _listed(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
@@ -130,27 +139,44 @@ def _listed(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any
     return entries
 
 
-def _classes(path: Path, categories: list[dict[str, Any]], known: Known) -> dict[Any, tuple[int, str]]:
-    """Category id -> (class id, name)."""
+def _key(entry: Mapping[str, Any], name: str) -> int | str | None:
+    """An id that may be looked up; None for what can't be one, such as a list."""
+    value = entry.get(name)
+    return value if isinstance(value, int | str) else None
+
+
+def _classes(
+    path: Path, categories: list[dict[str, Any]], used: Set[int | str | None], known: Known
+) -> dict[Any, tuple[int, str]]:
+    """Category id -> (class id, name), of every category that can have a class and is used or may be."""
+    names = {_key(entry, "id"): str(entry.get("name", f"class {entry.get('id')}")) for entry in categories}
+    names.pop(None, None)  # without an id none can be meant
+    if known.classes is None:
+        return _numbered(path, names, used)
     classes: dict[Any, tuple[int, str]] = {}
-    for entry in categories:
-        number, name = entry.get("id"), str(entry.get("name", f"class {entry.get('id')}"))
-        if known.classes is not None:
-            by_name = {text: k for k, text in known.classes.items()}
-            found = by_name.get(name, number if number in known.classes else None)
-            if found is None:
-                raise InputError(
-                    f"{path}: the category {number} “{name}” is unknown; {known_classes(known.classes)}."
-                )
-        elif isinstance(number, int) and 1 <= number <= 254:
-            found = number
-        else:
+    by_name = {text: k for k, text in known.classes.items()}
+    for number, name in names.items():
+        found = by_name.get(name, number if number in known.classes else None)
+        if isinstance(found, int):
+            classes[number] = (found, name)
+        elif number in used:
             raise InputError(
-                f"{path}: the category id {number} is not from 1 to 254; number them so, or name “{name}” in "
-                "classes.json."
+                f"{path}: the category {number} “{name}” is unknown; {known_classes(known.classes)}."
             )
-        classes[number] = (found, name)
     return classes
+
+
+def _numbered(
+    path: Path, names: Mapping[Any, str], used: Set[int | str | None]
+) -> dict[Any, tuple[int, str]]:
+    """Ids as they are where those that are used can be class ids, else 1, 2, … in their order."""
+    fit = {number for number in names if isinstance(number, int) and 1 <= number <= MOST}
+    if used & names.keys() <= fit:
+        return {number: (number, names[number]) for number in fit}
+    if len(names) > MOST:
+        raise InputError(f"{path}: has {len(names)} categories; {MOST} are the most there can be.")
+    order = sorted(names) if all(isinstance(number, int) for number in names) else list(names)
+    return {number: (k, names[number]) for k, number in enumerate(order, 1)}
 
 
 def to_interval(

@@ -67,10 +67,11 @@ def demo_steps(
     Raises:
         InputError: nilearn is not installed, or `out` is not empty and no demo's to replace.
     """
-    from wsseg.batch import Wanted, open_out, predict_images
+    from wsseg.batch import Wanted, predict_images
     from wsseg.fit import fit_steps, make_sample
     from wsseg.hints import Hints
     from wsseg.images import read_image, read_labels
+    from wsseg.maskfolder import open_out
     from wsseg.normalise import Normalisation
     from wsseg.predict import Predictor
     from wsseg.report import overview

@@ -119,6 +119,8 @@ def _check_classes(samples: Sequence[Sample], classes: Mapping[int, str]) -> Non
         raise InputError(
             f"Only {only} is marked; a model needs hints of at least two classes, and background is one."
         )
+    if 0 not in marked:
+        raise InputError("No hint names background; mark some, 255 in hint maps, where no object is.")
     if unmarked := [names[k] for k in range(len(names)) if k not in marked]:
         raise InputError(
             f"No hint names {', '.join(unmarked)}; mark it somewhere, or take it out of classes.json."

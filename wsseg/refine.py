@@ -144,14 +144,14 @@ def _write_masks(
     content = read_json(images.dataset.folder / "boxes.json")
     for index, entry in enumerate(content["annotations"]):
         number = entry.get("id")
-        same = images.coco.twins.get(number, number)
-        if same in segmentations:
+        if why := outcome.ignored.get(f"#{index}"):  # its id is none, or that of another annotation
+            entry |= {"status": "ignored", "reason": why}
+        elif (same := images.coco.twins.get(number, number)) in segmentations:
             entry |= segmentations[same]
             if same != number:
                 entry |= {"status": "duplicate", "reason": f"the same box as annotation {same}"}
         else:
-            why = outcome.ignored.get(f"#{index}") or outcome.ignored.get(number, "")
-            entry |= {"status": "ignored", "reason": why}
+            entry |= {"status": "ignored", "reason": outcome.ignored.get(number, "")}
         entry["provenance"] = dict(method)
     with write_beside(path) as fresh, open(fresh, "w", encoding="utf-8") as handle:
         json.dump(content, handle, ensure_ascii=False)

@@ -78,7 +78,8 @@ def predict(
         raise InputError(
             f"{images[0]}: holds no image; NIfTI, TIFF, PNG, JPEG, OME-Zarr or DICOM folders are."
         )
-    from wsseg.batch import Wanted, open_out, predict_images
+    from wsseg.batch import Wanted, predict_images
+    from wsseg.maskfolder import open_out
     from wsseg.model import load_model
     from wsseg.predict import Predictor
     from wsseg.progress import run_with_progress
@@ -92,7 +93,8 @@ def predict(
     )
     if plan and plan.matters:
         typer.echo(plan.sentence(), err=True)
-    open_out(out, loaded, found, hints=dataset, resume=resume, overwrite=overwrite)
+    cut = split if instances else None
+    open_out(out, loaded, found, hints=dataset, split=cut, resume=resume, overwrite=overwrite)
     wanted = Wanted(probabilities, instances, split, overwrite, channel_axis, dataset)
     outcome = run_with_progress(predict_images(predictor, found, out, wanted))
     _tell(outcome, out)
@@ -163,7 +165,8 @@ def _tell(outcome: "Outcome", out: Path) -> None:
     parts = [f"{len(outcome.done)} predicted"]
     parts += [f"{len(outcome.skipped)} skipped (done before)"] if outcome.skipped else []
     parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
-    typer.echo(f"{', '.join(parts)}; masks are in {out}")
+    where = f"; masks are in {out}" if outcome.done or outcome.skipped else ""
+    typer.echo(f"{', '.join(parts)}{where}")
     if len(outcome.uncertainty) > 1:
         typer.echo(f"Least certain (all in {out / 'uncertainty.csv'}):")
         for stem, value in list(outcome.uncertainty.items())[:LISTED]:
