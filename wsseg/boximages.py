@@ -106,7 +106,8 @@ class BoxImages:
             raise InputError(f"{dataset.folder}: has no boxes.json; refine makes masks from the boxes in it.")
         if not dataset.boxes:
             count = len(dataset.coco.refused)
-            why = f"; the first of {count}: {next(iter(dataset.coco.refused.values()))}" if count else ""
+            first = next(iter(dataset.coco.refused.values()), "").rstrip(".")
+            why = f"; the first of {count}: {first}" if count else ""
             raise InputError(f"{dataset.folder / 'boxes.json'}: has no box that can be used{why}.")
         self.dataset, self.coco, self.normalisation = dataset, dataset.coco, normalisation
         self._keep([item for item in dataset.items if item.stem in dataset.coco.listed])
