@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_plugin.guidetool import Goal
 
 CHOICES = {
-    "doubt": "in doubt, along this axis",
-    "any axis": "in doubt, along any axis",
+    "doubt": "most in doubt, this axis",
+    "any axis": "most in doubt, any axis",
     "intervals": "the widest gap",
     "random": "at random",
 }
@@ -66,7 +66,7 @@ class GuidePanel(QWidget):
         self.label.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row(button("Next", self.go), self.choice, stretch=1))
+        column.addLayout(row(button("Go to", self.go), self.choice, stretch=1))
         column.addWidget(self.doubt)
         column.addWidget(self.label)
         self.choice.activated.connect(self._choose)
