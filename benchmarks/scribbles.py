@@ -140,7 +140,7 @@ def ours(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
 
 def walk_alone(tasks: list[Task], seed: int, steps: int | None) -> list[np.ndarray]:
     """Our random walker without any network: what a user sees before training begins."""
-    return [walk(sample, 2, 0.0, choose_device("auto")).argmax(0) == 1 for sample in _samples(tasks)]
+    return [finish(walk(sample, 2, 0.0, choose_device("auto"))).argmax(0) == 1 for sample in _samples(tasks)]
 
 
 def _dice(mask: np.ndarray, truth: np.ndarray) -> float:

@@ -1,11 +1,13 @@
 """The buttons at the bottom of the widget: what is opened and saved, each with its file dialog."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
 
+from napari_plugin.asking import ask_file
 from napari_plugin.forms import button
 
 if TYPE_CHECKING:
@@ -48,22 +50,21 @@ class FileButtons(QWidget):
 
     def ask_save(self, role: str) -> None:
         """Save the "mask" or the "objects" where the user says."""
-        if (place := self._place_for(role)) is None:
-            return
-        name, _ = QFileDialog.getSaveFileName(self, f"Save {role}", str(place))
-        if name:
+        if name := ask_file(self, self.try_to, partial(self.controller.place_for, role), f"Save {role}"):
             self.begin(lambda: self.controller.save(role, Path(name)))
 
     def ask_save_boxes(self) -> None:
         """Save the boxes where the user says."""
         title = "Save boxes (COCO; a file that is there keeps the boxes of other images)"
-        if name := self._ask_table("boxes", title, "COCO (*.json)"):
+        place = partial(self.controller.place_for, "boxes")
+        if name := ask_file(self, self.try_to, place, title, "COCO (*.json)", merge=True):
             self.begin(lambda: self.controller.save_boxes(Path(name).with_suffix(".json")))
 
     def ask_save_tags(self) -> None:
         """Save the tags where the user says."""
         title = "Save tags (a table that is there keeps the tags of other images)"
-        if name := self._ask_table("tags", title, "Table (*.csv)"):
+        place = partial(self.controller.place_for, "tags")
+        if name := ask_file(self, self.try_to, place, title, "Table (*.csv)", merge=True):
             self.begin(lambda: self.controller.save_tags(Path(name).with_suffix(".csv")))
 
     def ask_save_model(self) -> None:
@@ -83,16 +84,3 @@ class FileButtons(QWidget):
         name = QFileDialog.getExistingDirectory(self, "Open encoder (a folder)")
         if name:
             self.begin(lambda: self.controller.use_encoder(Path(name)))
-
-    def _ask_table(self, role: str, title: str, kind: str) -> str:
-        """The name of a table to write, which may be there; empty where the user wants none."""
-        if (place := self._place_for(role)) is None:
-            return ""
-        merge = QFileDialog.Option.DontConfirmOverwrite
-        return QFileDialog.getSaveFileName(self, title, str(place), kind, options=merge)[0]
-
-    def _place_for(self, role: str) -> Path | None:
-        """Where to offer to save; None where there is no image, which is told."""
-        found: list[Path] = []
-        self.try_to(lambda: found.append(self.controller.place_for(role)))
-        return found[0] if found else None

@@ -63,6 +63,12 @@ def group(title: str, widget: QWidget) -> QGroupBox:
     return made
 
 
+def narrow(box: QComboBox, letters: int) -> None:
+    """Let a box be this narrow, or its longest entry says how narrow the panel can be."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(letters)
+
+
 def key_map(keys: Mapping[str, str]) -> QWidget:
     """What each key does."""
     inside = QWidget()

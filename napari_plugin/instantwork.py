@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_plugin.backend import loading
 from napari_plugin.events import in_bytes
+from wsseg.guidance import doubt_of
 from wsseg.hints import Hints
 from wsseg.images import Image
 from wsseg.steps import Step
@@ -79,7 +80,7 @@ def respond(
 
     from wsseg.instant import PULL, answer, fit_head
     from wsseg.patches import Sample
-    from wsseg.propagate import COARSE, VOXELS, scribbled, walk_steps, what_is_meant
+    from wsseg.propagate import COARSE, VOXELS, scribbled, walk, what_is_meant
     from wsseg.weak import weak_labels
 
     features, cpu = looked.features, torch.device("cpu")
@@ -104,13 +105,11 @@ def respond(
     if walked and later:
         meant = what_is_meant([sample], count, seed=0, device=cpu)
     if meant == "marked":
-        yield _answer(whole, (yield from walk_steps(sample, count, 0.0, cpu, voxels=COARSE)), meant)
-        yield _answer(whole, (yield from walk_steps(sample, count, 0.0, cpu)), meant)
+        yield _answer(whole, (yield from walk(sample, count, 0.0, cpu, voxels=COARSE)), meant)
+        yield _answer(whole, (yield from walk(sample, count, 0.0, cpu)), meant)
     elif chances is not None:
-        yield _answer(whole, (yield from walk_steps(sample, count, PULL, cpu, prior=chances)), meant)
+        yield _answer(whole, (yield from walk(sample, count, PULL, cpu, prior=chances)), meant)
 
 
 def _answer(region: "Region", chances: np.ndarray, meant: "Objects | None" = None) -> Answer:
-    from wsseg.guidance import doubt_of
-
     return Answer(region, chances.argmax(0).astype(np.uint8), in_bytes(doubt_of(chances)), meant)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QClipboard
-from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from napari_plugin.forms import button, row
+from napari_plugin.asking import ask_file
+from napari_plugin.forms import button, narrow, row
 from napari_plugin.leavetool import KINDS
 from napari_plugin.measuredialog import MeasureDialog
 
@@ -48,9 +49,8 @@ class LeaveRows(QWidget):
         super().__init__()
         self.tool, self.try_to, self.begin = controller.leaving, try_to, begin
         self.kind, self.format = QComboBox(), QComboBox()
-        for box in (self.kind, self.format):  # or their longest entry says how narrow the panel can be
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(5)
+        for box in (self.kind, self.format):
+            narrow(box, 5)
         for index, kind in enumerate(KINDS):
             self.kind.addItem(kind, kind)
             self.kind.setItemData(index, HELP[kind], Qt.ItemDataRole.ToolTipRole)
@@ -98,7 +98,7 @@ class LeaveRows(QWidget):
         title = f"Export {kind}"
         title += " (a file that is there keeps what it says of other images)" if merge else ""
         place = partial(self.tool.place_for, kind, format_name)
-        if name := self._ask(place, title, FILTERS[format_name], merge=merge):
+        if name := ask_file(self, self.try_to, place, title, FILTERS[format_name], merge=merge):
             self.begin(lambda: self.tool.export(kind, format_name, Path(name)))
 
     def ask_measure(self) -> None:
@@ -106,20 +106,6 @@ class LeaveRows(QWidget):
         wanted = MeasureDialog(self, self.tool.unit())
         if not wanted.exec():
             return
-        if name := self._ask(self.tool.table_place, "Save measurements", "Table (*.csv)"):
+        place = self.tool.table_place
+        if name := ask_file(self, self.try_to, place, "Save measurements", "Table (*.csv)"):
             self.begin(lambda: self.tool.measure(Path(name), **wanted.choice()))
-
-    def _ask(
-        self,
-        place: Callable[[], Path],
-        title: str,
-        kind: str,
-        *,
-        merge: bool = False,
-    ) -> str:
-        """A name to write to; empty where there is no image, which is told, or the user wants none."""
-        found: list[Path] = []
-        if not self.try_to(lambda: found.append(place())):
-            return ""
-        options = QFileDialog.Option.DontConfirmOverwrite if merge else QFileDialog.Option(0)
-        return QFileDialog.getSaveFileName(self, title, str(found[0]), kind, options=options)[0]

@@ -24,7 +24,7 @@ from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
-from napari_plugin.forms import button, fill, fill_column, form, group, key_map, row, widen
+from napari_plugin.forms import button, fill, fill_column, form, group, key_map, narrow, row, widen
 from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
@@ -76,8 +76,7 @@ class SegmentWidget(QScrollArea):
     def _build(self) -> None:
         self.images, self.hints, self.clicks, self.boxes = (QComboBox() for _ in range(4))
         for box in (self.images, self.hints, self.clicks, self.boxes):
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(8)
+            narrow(box, 8)
         self.classes, self.curve = ClassList(), Curve()
         self.go, self.stop_button = QPushButton("Segment"), QPushButton("Stop")
         self.go.setToolTip("Learn from all hints and predict. Pressed again, it goes on from there.")

@@ -22,7 +22,7 @@ from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
 from wsseg.predict import Predictor
 from wsseg.steps import Step
-from wsseg.train import TrainConfig
+from wsseg.train import BATCH, TrainConfig
 from wsseg.unet import Encoder
 
 TESTED = 8  # images that Dice is measured on
@@ -121,8 +121,7 @@ def longer_steps(record: Mapping[str, Any], patch: Sequence[int], config: ProbeC
 
 def matched_steps(record: Mapping[str, Any], patch: Sequence[int], config: ProbeConfig) -> int:
     """Steps of fine-tuning that cost as much as it and pretraining together, by voxels encoded."""
-    batch = 8 if len(patch) == 2 else 2
-    extra = record.get("encoder_voxels", 0) / (batch * float(np.prod(patch)))
+    extra = record.get("encoder_voxels", 0) / (BATCH[len(patch)] * float(np.prod(patch)))
     return config.steps + round(extra)
 
 

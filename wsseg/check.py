@@ -150,18 +150,18 @@ def _hint_problems(
 ) -> list[str]:
     if counts["unmarked"] == counts["images"]:
         return [f"{dataset.folder}: nothing is marked on any image; a run needs hints."]
-    warnings = []
+    problems = []
     named = set(marked)
     for item in dataset.items:
         named |= dataset.table_classes(item.stem)
     for class_id in sorted(set(classes) - named):
-        warnings.append(
+        problems.append(
             f"{dataset.folder}: class {class_id} ({classes[class_id]}) is marked nowhere; mark it, or "
             "take it out of classes.json."
         )
     if _for_fit(counts) and 0 not in named:
-        warnings.append(f"{dataset.folder}: no background is marked; paint some 255 where no object is.")
-    return warnings
+        problems.append(f"{dataset.folder}: no background is marked; paint some 255 where no object is.")
+    return problems
 
 
 def _strays(dataset: Dataset) -> list[str]:

@@ -64,24 +64,21 @@ def shows_no_end(labels: WeakLabels) -> bool:
     if labels.target.ndim != 3 or labels.known.all():
         return False
     for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        finished = labels.known.all(others)
-        full = ((labels.target > 0) & labels.known).any(others)
-        if finished.any() and full[finished].all() and not len(empty_slices(labels, axis)):
+        finished, foreground = _finished(labels, axis)
+        inside = len(finished) and foreground.any((1, 2)).all()
+        if inside and not len(empty_slices(labels, axis)):
             return True
     return False
 
 
 def empty_slices(labels: WeakLabels, axis: int) -> np.ndarray:
     """Indices along `axis` that lie beyond the object's ends, as in `imply_background`."""
-    others = tuple(a for a in range(3) if a != axis)
-    finished = np.flatnonzero(labels.known.all(others))
+    finished, foreground = _finished(labels, axis)
     none = np.zeros(0, np.int64)
     if len(finished) < SLICES:
         return none
-    foreground = np.take(labels.target, finished, axis) > 0
-    areas = foreground.sum(others)
-    if areas.min() == 0 or _touches_sides(foreground, axis):
+    areas = foreground.sum((1, 2))
+    if areas.min() == 0 or _touches_sides(foreground):
         return none
     curve = np.polyfit(finished, areas, 2)
     roots = np.roots(curve)
@@ -101,13 +98,11 @@ def beside(labels: WeakLabels, axis: int, spacing: Sequence[float]) -> np.ndarra
     Returns:
         bool, `axis` first.
     """
-    others = tuple(a for a in range(3) if a != axis)
-    finished = np.flatnonzero(labels.known.all(others))
-    out = np.zeros([labels.target.shape[a] for a in (axis, *others)], bool)
-    foreground = np.moveaxis(np.take(labels.target, finished, axis) > 0, axis, 0)
-    if len(finished) != 2 or not foreground.any((1, 2)).all() or _touches_sides(foreground, 0):
+    finished, foreground = _finished(labels, axis)
+    out = np.zeros(np.moveaxis(labels.target, axis, 0).shape, bool)
+    if len(finished) != 2 or not foreground.any((1, 2)).all() or _touches_sides(foreground):
         return out
-    grid = [spacing[a] for a in others]
+    grid = [s for a, s in enumerate(spacing) if a != axis]
     away = np.stack([ndimage.distance_transform_edt(~one, grid) for one in foreground])
     gap = float(finished[1] - finished[0]) * spacing[axis]
     if max((away[0][foreground[1]] > gap).mean(), (away[1][foreground[0]] > gap).mean()) > STRAY:
@@ -124,8 +119,11 @@ def beside(labels: WeakLabels, axis: int, spacing: Sequence[float]) -> np.ndarra
     return out
 
 
-def _touches_sides(foreground: np.ndarray, axis: int) -> bool:
-    for side in range(3):
-        if side != axis and (foreground.take(0, side).any() or foreground.take(-1, side).any()):
-            return True
-    return False
+def _finished(labels: WeakLabels, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (N) of the slices along `axis` that are known throughout, and their foreground (N, *plane)."""
+    finished = np.flatnonzero(labels.known.all(tuple(a for a in range(3) if a != axis)))
+    return finished, np.moveaxis(labels.target, axis, 0)[finished] > 0
+
+
+def _touches_sides(foreground: np.ndarray) -> bool:
+    return bool(foreground[:, [0, -1]].any() or foreground[:, :, [0, -1]].any())

@@ -21,6 +21,7 @@ from wsseg.device import choose_device
 from wsseg.memory import smaller_tile
 from wsseg.model import ModelConfig, build
 from wsseg.predict import BLOCK, SLAB
+from wsseg.train import BATCH
 
 SPARE = 0.8  # share of the free memory that is planned with
 OPTIMISER = 16  # bytes a weight while training: itself, gradient, two moments; the average comes on top
@@ -111,7 +112,7 @@ def plan_training(
         device: auto, cpu, cuda or mps.
     """
     free, name = free_memory(choose_device(device))
-    patches = batch or (8 if config.architecture.dims == 2 else 2)
+    patches = batch or BATCH[config.architecture.dims]
     needed = training(config, config.patch, patches) + (LABELS * voxels if name == "memory" else 0)
     return MemoryPlan(needed, free, config.patch, where=name)
 

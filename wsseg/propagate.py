@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from wsseg.patches import Sample
 from wsseg.steps import Step, finish
-from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, walker_steps
+from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, random_walker
 from wsseg.weak import WeakLabels
 
 Objects = Literal["marked", "alike"]
@@ -94,7 +94,8 @@ def what_is_meant(
         if not hidden.any():
             continue
         left = replace(sample.labels, weight=np.where(hidden, 0, sample.labels.weight).astype(np.float32))
-        found = walk(replace(sample, labels=left), classes, 0.0, device, voxels=COARSE).argmax(0)
+        left_alone = replace(sample, labels=left)
+        found = finish(walk(left_alone, classes, 0.0, device, voxels=COARSE)).argmax(0)
         truth = sample.labels.target[hidden]
         asked += np.bincount(truth, minlength=classes)
         right += np.bincount(truth[found[hidden] == truth], minlength=classes)
@@ -125,24 +126,11 @@ def walk(
     prior: np.ndarray | None = None,
     *,
     voxels: int | None = None,
-) -> np.ndarray:
+) -> Generator[Step, None, np.ndarray]:
     """Probabilities float32 (K, *S) of a walk from what is known; see `wsseg.walker.random_walker`.
 
     An image of more than `voxels`, or `VOXELS`, is walked at a coarser resolution.
     """
-    return finish(walk_steps(sample, classes, lost, device, prior, voxels=voxels))
-
-
-def walk_steps(
-    sample: Sample,
-    classes: int,
-    lost: float,
-    device: torch.device,
-    prior: np.ndarray | None = None,
-    *,
-    voxels: int | None = None,
-) -> Generator[Step, None, np.ndarray]:
-    """The same, in pieces between which it can be stopped."""
     labels, image = sample.labels, sample.image
     values = torch.from_numpy(sample.statistics.apply(np.asarray(image.data[:]))).to(device)
     seeds = torch.from_numpy(np.where(labels.known, labels.target, -1)).to(device)
@@ -154,7 +142,7 @@ def walk_steps(
         ends = None if ends is None else halve(ends, step)
         wider = [s * t for s, t in zip(spacing, step, strict=True)]
         lost, spacing = coarser(lost, spacing, wider), wider
-    chances = yield from walker_steps(values, seeds, classes, spacing=spacing, lost=lost, prior=ends)
+    chances = yield from random_walker(values, seeds, classes, spacing=spacing, lost=lost, prior=ends)
     if seeds.shape != size:
         chances = enlarge(chances, size)
     return chances.cpu().numpy()
@@ -183,9 +171,9 @@ def honour(
     classes = len(probabilities)
     if scribbled(sample):
         if objects == "marked":
-            return walk(sample, classes, 0.0, device)
+            return finish(walk(sample, classes, 0.0, device))
         if probabilities[0].size <= VOXELS:
-            return walk(sample, classes, PULL[sample.image.ndim], device, prior=probabilities)
+            return finish(walk(sample, classes, PULL[sample.image.ndim], device, prior=probabilities))
     known = sample.labels.known
     out = probabilities.copy()
     out[:, known] = np.eye(classes, dtype=np.float32)[sample.labels.target[known]].T
@@ -195,7 +183,7 @@ def honour(
 def _implied(sample: Sample, classes: int, objects: Objects, device: torch.device) -> WeakLabels:
     labels = sample.labels
     lost = LOST[sample.image.ndim] if objects == "alike" else 0.0
-    chances = walk(sample, classes, lost, device)
+    chances = finish(walk(sample, classes, lost, device))
     weight = WEIGHT * np.clip(2 * chances.max(0) - 1, 0, 1)
     return WeakLabels(
         np.where(labels.known, labels.target, chances.argmax(0)),

@@ -24,6 +24,8 @@ from wsseg.propagate import Meaning, Objects
 from wsseg.steps import Step
 from wsseg.unet import take_weights
 
+BATCH = {2: 8, 3: 2}  # patches a step, by dimensions
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -33,7 +35,7 @@ class TrainConfig:
         steps: Optimiser steps.
         seed: Of patches, augmentation and fresh weights.
         device: auto, cpu, cuda or mps.
-        batch: Patches a step; None = 2 in 3D, 8 in 2D.
+        batch: Patches a step; None = `BATCH`.
         learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0.
         encoder_rate: Share of it for a pretrained encoder, which waits until the fresh decoder has found its
             feet (a tenth of the steps, rising evenly over another).
@@ -89,7 +91,7 @@ class Trainer:
         self.term = term
         self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
-        self.batch = config.batch or (8 if self.dims == 2 else 2)
+        self.batch = config.batch or BATCH[self.dims]
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None

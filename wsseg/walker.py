@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsseg.steps import Step, finish
+from wsseg.steps import Step
 
 BETA = 2.0  # times the mean squared difference between neighbours
 WEAKEST = 1e-4  # no edge is a wall
@@ -34,8 +34,8 @@ def random_walker(
     spacing: Sequence[float],
     lost: float = 0.0,
     prior: Tensor | None = None,
-) -> Tensor:
-    """Probability of each class at each voxel.
+) -> Generator[Step, None, Tensor]:
+    """Probability of each class at each voxel; between two steps it can be stopped.
 
     Args:
         image: float (C, *S), normalised; on any device.
@@ -52,19 +52,6 @@ def random_walker(
     Raises:
         ValueError: No voxel is known.
     """
-    return finish(walker_steps(image, seeds, classes, spacing=spacing, lost=lost, prior=prior))
-
-
-def walker_steps(
-    image: Tensor,
-    seeds: Tensor,
-    classes: int,
-    *,
-    spacing: Sequence[float],
-    lost: float = 0.0,
-    prior: Tensor | None = None,
-) -> Generator[Step, None, Tensor]:
-    """The same, in pieces between which it can be stopped."""
     if not bool((seeds >= 0).any()):
         raise ValueError("seeds: no voxel is known")
     ends = torch.zeros((classes, *seeds.shape), device=image.device) if prior is None else prior.float()
