@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 NO_END = (
     "Warning: all finished slices lie inside the objects, and nothing tells where these end; the mask may "
-    "run on there. Finish an empty slice beyond the ends of some objects, or a third slice in each."
+    "run on there. Finish an empty slice beyond the ends of some objects, a third slice in each, or one along each axis."
 )
 
 
@@ -99,7 +99,7 @@ def fit(
     samples = read_samples(dataset)
     if pretrained:
         options.tell_warnings(pretrained, [sample.image.spacing for sample in samples], dataset.rgb)
-    if all(shows_no_end(sample.labels) for sample in samples):
+    if all(shows_no_end(sample.labels, sample.image.spacing) for sample in samples):
         typer.echo(NO_END)
     config = TrainConfig(steps=steps or default_steps(samples), seed=seed, device=device, objects=objects)
     command = shlex.join(["wsseg", *sys.argv[1:]])
