@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from wsseg.dataset import open_dataset
 from wsseg.errors import InputError
 from wsseg.images import Image, list_images, read_image, read_labels
 from wsseg.maskfolder import open_out
+from wsseg.model import Model
 from wsseg.predict import Predictor
 from wsseg.steps import finish
 
@@ -63,6 +65,26 @@ def test_masks_honour_hints_of_the_same_stem_and_leave_the_others_alone(tmp_path
         np.testing.assert_array_equal(masks[path.name][painted > 0], said)
         assert (words[path.name][painted > 0] != said).any()
         assert outcome.uncertainty[path.name[:5]] < plain.uncertainty[path.name[:5]]
+
+
+def test_where_strokes_mark_every_object_the_network_is_not_asked(tmp_path, images, dims):
+    data = tmp_path / "data"
+    first, second, _ = images.values()
+    (data / "hints" / second.name).unlink()
+    painted = np.asarray(read_labels(data / "hints" / first.name)).copy()
+    painted[::2] = 0  # strokes, no finished slices
+    (data / "hints" / first.name).unlink()
+    write_any(data / "hints", first.name.split(".")[0], painted)
+    model = tiny_model(dims)
+    model = Model(replace(model.config, objects="marked"), model.net)
+    dataset = open_dataset(data)
+    open_out(tmp_path / "out", model, images, hints=dataset)
+    steps = list(predict_images(Predictor(model), images, tmp_path / "out", Wanted(hints=dataset)))
+    asked = {step.info["file"] for step in steps}
+    assert first.name not in asked
+    assert second.name in asked
+    mask = np.asarray(read_labels(tmp_path / "out" / first.name))
+    np.testing.assert_array_equal(mask[painted > 0], np.where(painted == 255, 0, painted)[painted > 0])
 
 
 def test_masks_made_with_other_hints_are_not_taken_for_done(tmp_path, images, dims):

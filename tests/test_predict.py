@@ -135,3 +135,5 @@ def test_constant_and_infinite_images_are_refused():
 def test_hints_can_only_be_honoured_with_probabilities():
     with pytest.raises(ValueError, match="keep_probabilities"):
         Predictor(small_model(2)).honour(Prediction(None, None, 0.0), None)
+    with pytest.raises(ValueError, match="keep_probabilities"):
+        Predictor(small_model(2)).honour(None, None)

@@ -29,6 +29,7 @@ from wsseg.memory import TileTooLarge, is_out_of_memory, tile_advice
 from wsseg.model import ModelConfig
 from wsseg.patches import Sample
 from wsseg.predict import Prediction, Predictor
+from wsseg.propagate import says_all
 from wsseg.split import split_objects
 from wsseg.steps import Step
 
@@ -232,9 +233,12 @@ def _one(
     sample = _marked(predictor.config, ready, job, wanted.hints)
     keep = wanted.probabilities or sample is not None
     with mask_writer(job.mask, image) as mask:
-        prediction = yield from _predict(predictor, ready, job.path, mask, keep=keep)
-        if sample is not None:
-            prediction = predictor.honour(prediction, sample, mask)
+        if sample is not None and says_all(sample, predictor.config.objects):
+            prediction = predictor.honour(None, sample, mask)
+        else:
+            prediction = yield from _predict(predictor, ready, job.path, mask, keep=keep)
+            if sample is not None:
+                prediction = predictor.honour(prediction, sample, mask)
         if job.probabilities and prediction.probabilities is not None:
             write_probabilities(job.probabilities, prediction.probabilities, image)
         if job.instances:

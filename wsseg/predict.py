@@ -15,7 +15,7 @@ from wsseg.images import Image
 from wsseg.model import Model
 from wsseg.normalise import Statistics
 from wsseg.patches import Sample, blocks, gaussian_window, read_padded, slabs, tile_starts
-from wsseg.propagate import honour
+from wsseg.propagate import honour, says_all
 from wsseg.steps import Step, finish
 
 BLOCK = 2**25  # voxels times classes accumulated at once: 128 MB
@@ -133,20 +133,22 @@ class Predictor:
                     kept[(slice(None), *place)] = part
         return Prediction(mask if into is None else None, kept, doubt.mean())
 
-    def honour(self, prediction: Prediction, sample: Sample, into: Any = None) -> Prediction:
+    def honour(self, prediction: Prediction | None, sample: Sample, into: Any = None) -> Prediction:
         """Change a prediction to what a person said of the same image; see `wsseg.propagate.honour`.
 
         Args:
-            prediction: With its probabilities.
+            prediction: With its probabilities; None where the strokes say all (`wsseg.propagate.says_all`).
             sample: The image and its labels.
             into: An array-like (*S) to write the mask to; None = an array in memory.
 
         Raises:
-            ValueError: The prediction was made without `keep_probabilities`.
+            ValueError: The prediction is needed, and was made without `keep_probabilities`.
         """
-        if prediction.probabilities is None:
+        objects, classes = self.config.objects, len(self.config.class_ids)
+        probabilities = prediction.probabilities if prediction else None
+        if probabilities is None and not says_all(sample, objects):
             raise ValueError("honour needs a prediction with its probabilities (keep_probabilities=True)")
-        said = honour(sample, prediction.probabilities, self.config.objects, self.device)
+        said = honour(sample, probabilities, objects, self.device, classes)
         mask = np.zeros(said.shape[1:], np.uint8) if into is None else into
         mask[...] = np.array(self.config.class_ids, np.uint8)[said.argmax(0)]
         doubt = _Doubt()

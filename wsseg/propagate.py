@@ -148,11 +148,17 @@ def walk(
     return chances.cpu().numpy()
 
 
+def says_all(sample: Sample, objects: Objects | None) -> bool:
+    """Whether the strokes mark every object of the image, so that no model need be asked."""
+    return objects == "marked" and scribbled(sample)
+
+
 def honour(
     sample: Sample,
-    probabilities: np.ndarray,
+    probabilities: np.ndarray | None,
     objects: Objects | None,
     device: torch.device,
+    classes: int,
 ) -> np.ndarray:
     """What a model says of an image that a person has marked, changed to what the person said.
 
@@ -161,19 +167,19 @@ def honour(
 
     Args:
         sample: The image and its labels.
-        probabilities: float32 (K, *S), the model's word.
+        probabilities: float32 (K, *S), the model's word; None only where the strokes say all (`says_all`).
         objects: What strokes mean; None counts as "alike".
         device: Where to compute.
+        classes: K.
 
     Returns:
         float32 (K, *S).
     """
-    classes = len(probabilities)
-    if scribbled(sample):
-        if objects == "marked":
-            return finish(walk(sample, classes, 0.0, device))
-        if probabilities[0].size <= VOXELS:
-            return finish(walk(sample, classes, PULL[sample.image.ndim], device, prior=probabilities))
+    if says_all(sample, objects):
+        return finish(walk(sample, classes, 0.0, device))
+    assert probabilities is not None
+    if scribbled(sample) and probabilities[0].size <= VOXELS:
+        return finish(walk(sample, classes, PULL[sample.image.ndim], device, prior=probabilities))
     known = sample.labels.known
     out = probabilities.copy()
     out[:, known] = np.eye(classes, dtype=np.float32)[sample.labels.target[known]].T

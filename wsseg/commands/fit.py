@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 NO_END = (
     "Warning: all finished slices lie inside the objects, and nothing tells where these end; the mask may "
-    "run on there. Finish an empty slice beyond the ends of some objects, a third slice in each, or one along each axis."
+    "run on there. Finish an empty slice beyond the ends of some objects, a third slice in each, or a slice "
+    "along each axis."
 )
 
 
