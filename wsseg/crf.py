@@ -92,12 +92,13 @@ class _Window:
             if any(abs(o) >= n for o, n in zip(offset, size, strict=True)):
                 continue
             here, there = shifted(offset, size)
-            exponent = sum((o / s) ** 2 for o, s in zip(offset, kernel.position, strict=True))
-            value = guide.new_full((len(guide), 1, *(span.stop - span.start for span in here[2:])), exponent)
-            if kernel.value is not None:
-                difference = (guide[here] - guide[there]) / kernel.value
-                value += difference.square().sum(1, keepdim=True)
-            value = torch.exp(-0.5 * value)
+            exponent = 0.5 * sum((o / s) ** 2 for o, s in zip(offset, kernel.position, strict=True))
+            if kernel.value is None:
+                value = torch.full_like(total[here], np.exp(-exponent))
+            else:
+                difference = guide[here] - guide[there]
+                value = difference.square_().sum(1, keepdim=True)
+                value.mul_(-0.5 / kernel.value**2).sub_(exponent).exp_()
             if valid is not None:
                 value = value * (valid[:, None][here] & valid[:, None][there])
             total[here] += value
@@ -106,14 +107,14 @@ class _Window:
         scale = total.rsqrt()
         self.own = scale.square()  # a voxel counts among its own neighbours, as in pydensecrf2
         for here, there, value in self.pairs:
-            value *= scale[here] * scale[there]
+            value.mul_(scale[here]).mul_(scale[there])
 
     def average(self, probabilities: Tensor) -> Tensor:
         """K·Q, (N, K, *S)."""
         result = probabilities * self.own
         for here, there, value in self.pairs:
-            result[here] += value * probabilities[there]
-            result[there] += value * probabilities[here]
+            result[here].addcmul_(value, probabilities[there])
+            result[there].addcmul_(value, probabilities[here])
         return result
 
 
