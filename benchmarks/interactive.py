@@ -5,6 +5,7 @@ every tenth image; human: ten pictures, one of three people a seed; hippocampus:
 tenth of the first 100 volumes. `instant` is `wsseg.instant`, `forest` scikit-image's TrainableSegmenter with
 its default forest on the same features, `own` the same with the features of benchmarks/scribbles.py. Seconds
 are those from strokes to the mask of the whole image; features are there by then, and have a column.
+`--encoder ENC` adds a row: ours, with what a pretrained encoder sees as further features.
 
 `--parts latency`: 20 strokes, one after the other, on 512² and in 128³: milliseconds from a stroke to the new
 mask of the slice on screen and to that of the whole volume, by the function that the plugin calls. On a busy
@@ -23,6 +24,7 @@ from skimage.future import TrainableSegmenter
 from benchmarks.common import keep, options, pack, table
 from benchmarks.scribbles import Task, human, nuclei
 from napari_plugin.instantwork import Answer, Looked, look, respond
+from wsseg.encoder import SavedEncoder, load_encoder
 from wsseg.features import Features, memory_needed
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, read_image, read_labels
@@ -111,12 +113,13 @@ def _segmented(ready: Ready, features: Callable[[np.ndarray], np.ndarray]) -> np
     return segmenter.predict(values) - 1
 
 
+ENCODED = "with encoder"
 METHODS = {"instant": instant, "head": alone, "forest": forest, "own": own}
 
 
-def _prepare(task: Task) -> tuple[Ready, float]:
+def _prepare(task: Task, encoder: SavedEncoder | None = None) -> tuple[Ready, float]:
     begin = time.monotonic()
-    looked = finish(look(task.image, task.group))
+    looked = finish(look(task.image, task.group, encoder))
     seconds = time.monotonic() - begin
     known = task.scribbles > 0
     target = np.where(task.scribbles == BACKGROUND, 0, task.scribbles).astype(np.int64)
@@ -129,14 +132,17 @@ def _dice(mask: np.ndarray, truth: np.ndarray, classes: int) -> float:
     return float(np.mean([2 * (a & b).sum() / max(a.sum() + b.sum(), 1) for a, b in pairs]))
 
 
-def dice(name: str, seed: int, images: int | None) -> list[dict]:
+def dice(name: str, seed: int, images: int | None, encoder: SavedEncoder | None) -> list[dict]:
     """Every method on one set of images."""
-    scores: dict[str, list[float]] = {method: [] for method in METHODS}
-    seconds, waits = dict.fromkeys(METHODS, 0.0), 0.0
+    methods = METHODS if encoder is None else {**METHODS, ENCODED: instant}
+    scores: dict[str, list[float]] = {method: [] for method in methods}
+    seconds, waits = dict.fromkeys(methods, 0.0), dict.fromkeys(methods, 0.0)
     for task in DATA[name](seed, images):
-        ready, wait = _prepare(task)
-        waits += wait
-        for method, run in METHODS.items():
+        plain, wait = _prepare(task)
+        seen, longer = (plain, wait) if encoder is None else _prepare(task, encoder)
+        for method, run in methods.items():
+            ready = seen if method == ENCODED else plain
+            waits[method] += longer if method == ENCODED else wait
             begin = time.monotonic()
             mask = run(ready, seed)
             seconds[method] += time.monotonic() - begin
@@ -150,9 +156,9 @@ def dice(name: str, seed: int, images: int | None) -> list[dict]:
             "dice": float(np.mean(scores[method])),
             "images": count,
             "seconds": seconds[method] / count,
-            "features": waits / count if method != "own" else None,
+            "features": waits[method] / count if method != "own" else None,
         }
-        for method in METHODS
+        for method in methods
     ]
 
 
@@ -208,6 +214,7 @@ def main() -> None:
         parts={"nargs": "+", "default": ["latency", "dice"], "choices": ["latency", "dice"]},
         data={"nargs": "+", "default": list(DATA), "choices": list(DATA)},
         images={"type": int, "default": None, "help": "only the first N images"},
+        encoder={"type": load_encoder, "default": None, "help": "encoder folder of wsseg pretrain"},
     )
     if "latency" in chosen.parts:
         rows = [latency(shape, chosen.seeds[0]) for shape in SHAPES]
@@ -216,7 +223,10 @@ def main() -> None:
         table(rows)
     if "dice" in chosen.parts:
         rows = [
-            row for name in chosen.data for seed in chosen.seeds for row in dice(name, seed, chosen.images)
+            row
+            for name in chosen.data
+            for seed in chosen.seeds
+            for row in dice(name, seed, chosen.images, chosen.encoder)
         ]
         for row in rows:
             keep("interactive", row)

@@ -69,7 +69,7 @@ class Controller(Marks):
         self.run: Run | None = None
         self.losses: list[float] = []
         self.generation = 0
-        self.instant = InstantTool(self, self._mask_of)
+        self.instant = InstantTool(self, self._mask_of, self.encoder)
         self.guide = GuideTool(self, self.instant.masks)
         self.leaving = LeaveTool(self, lambda: self.model, self._begin, self._mask_of)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_plugin.agreement import Agreement
+from napari_plugin.encodertool import EncoderTool
 from napari_plugin.instantwork import Answer, Looked, look, respond
 from napari_plugin.layers import on_screen, to_image
 from napari_plugin.results import find
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_plugin.events import Preview
     from napari_plugin.marks import Marks
+    from wsseg.encoder import SavedEncoder
     from wsseg.instant import Focus
     from wsseg.propagate import Objects
     from wsseg.steps import Step
@@ -43,6 +45,7 @@ class InstantTool:
     Args:
         marks: What is marked.
         mask_of: Gives the layer that shows the mask of an image, and makes it where there is none.
+        encoder: Which pretrained encoder is in use; what it sees are further features.
 
     Attributes:
         on: Whether the user wants answers on this image.
@@ -53,8 +56,10 @@ class InstantTool:
         problem: Why there are no answers, or "".
     """
 
-    def __init__(self, marks: "Marks", mask_of: "Callable[[ImageLayer], Labels]") -> None:
-        self._marks, self._mask_of = marks, mask_of
+    def __init__(
+        self, marks: "Marks", mask_of: "Callable[[ImageLayer], Labels]", encoder: EncoderTool
+    ) -> None:
+        self._marks, self._mask_of, self._encoder = marks, mask_of, encoder
         self.on = False
         self.masks = TwoMasks(marks.lock.map_of)
         self.agreement = Agreement()
@@ -62,6 +67,7 @@ class InstantTool:
         self.share = 0.0
         self.problem = ""
         self._image: ImageLayer | None = None
+        self._saved: SavedEncoder | None = None  # that the features are of
         self._needed = 0  # bytes
         self._looked: Looked | None = None
         self._looking = False
@@ -74,17 +80,17 @@ class InstantTool:
     # what is due
 
     def follow(self) -> None:
-        """Notice that another image is at work; it is on by itself where its features are small."""
-        image = self._marks.image
-        if image is self._image:
+        """Notice that another image or encoder is at work; it is on by itself where features are small."""
+        image, saved = self._marks.image, self._encoder.saved
+        if image is self._image and saved is self._saved:
             return
         self.drop()
-        self._image, self._looked, self._looking, self.share = image, None, False, 0.0
-        self._given, self._screen, self._focus, self._read, self.problem = None, None, None, 0.0, ""
-        self._meant = None
-        self.agreement = Agreement()
-        self._needed = 0 if image is None else memory_needed(to_image(image))
-        self.on = image is not None and self._needed <= LIMIT
+        self._looked, self._given, self._focus, self._read, self.problem = None, None, None, 0.0, ""
+        self._saved, self.share = saved, 0.0
+        self._needed = self._memory(image)
+        if image is not self._image:
+            self._image, self._screen, self._meant, self.agreement = image, None, None, Agreement()
+            self.on = image is not None and self._needed <= LIMIT
 
     def turn(self, on: bool) -> None:
         """The user wants answers, or none."""
@@ -225,10 +231,26 @@ class InstantTool:
             return "On show: the network’s mask; strokes since then are in the other one."
         return ""
 
-    def _look(self, image: "ImageLayer") -> Generator[Any, None, Any]:
+    def _look(self, image: "ImageLayer") -> Generator[Any, None, Any] | None:
+        try:
+            self._encoder.check(to_image(image), image.name)
+        except InputError as error:
+            self.problem, self.on = str(error), False
+            return None
         self.generation += 1
         self._looking, self.share = True, 0.0
-        return look(to_image(image), image.name)
+        return look(to_image(image), image.name, self._saved)
+
+    def _memory(self, image: "ImageLayer | None") -> int:
+        """Bytes that the features of an image take."""
+        if image is None:
+            return 0
+        whole = to_image(image)
+        if self._saved is None or self._saved.encoder.config.dims != whole.ndim:
+            return memory_needed(whole)
+        from wsseg.encoderfeatures import encoder_memory  # torch is there where an encoder is
+
+        return memory_needed(whole) + encoder_memory(whole, self._saved.encoder.config)
 
     def _layer(self) -> "Labels":
         assert self._image is not None

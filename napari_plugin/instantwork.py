@@ -14,6 +14,7 @@ from wsseg.images import Image
 from wsseg.steps import Step
 
 if TYPE_CHECKING:
+    from wsseg.encoder import SavedEncoder
     from wsseg.features import Features, Region
     from wsseg.instant import Focus
     from wsseg.normalise import Statistics
@@ -46,18 +47,28 @@ class Looked:
     features: "Features"
 
 
-def look(image: Image, name: str) -> Generator[Step, None, Looked]:
-    """Compute the features of an image.
+def look(image: Image, name: str, encoder: "SavedEncoder | None" = None) -> Generator[Step, None, Looked]:
+    """Compute the features of an image, and what a pretrained encoder sees in it.
 
     Raises:
-        InputError: The image is constant or not finite.
+        InputError: The image is constant or not finite, or of other axes or channels than the encoder's.
     """
     yield from loading()
     from wsseg.features import feature_steps
     from wsseg.normalise import Normalisation
 
     statistics = Normalisation().measure(image, name)
-    return Looked(image, statistics, (yield from feature_steps(image, statistics)))
+    features = yield from feature_steps(image, statistics)
+    if encoder is not None:
+        from wsseg.device import choose_device
+        from wsseg.encoderfeatures import encoder_steps
+        from wsseg.features import Features
+        from wsseg.fit import suited
+
+        own = suited(encoder, image.ndim, image.channels)
+        levels = yield from encoder_steps(image, statistics, own, choose_device("auto"))
+        features = Features(features.shape, features.levels + levels)
+    return Looked(image, statistics, features)
 
 
 def respond(

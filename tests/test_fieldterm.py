@@ -1,5 +1,6 @@
 """The field's term of the loss against a slow loop, and what it does to stray voxels and to edges."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -95,3 +96,6 @@ def test_training_hears_it_more_and_more(ball_image, dims):
     gained = [losses[weight][1] - losses[0.0][1] for weight in (0.3, 0.6)]
     assert gained[0] > 0
     assert gained[1] == pytest.approx(2 * gained[0], rel=1e-3)
+    walked = replace(config, objects="alike")  # the labels follow the edges already
+    plan = TrainConfig(steps=3, seed=0, device="cpu", field_weight=0.6)
+    assert [step.loss for step in Trainer([sample], walked, plan).steps()] == losses[0.0]

@@ -1,5 +1,6 @@
 """Answers while one draws, without Qt: what is due when, what counts, which mask is on show."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +11,13 @@ import napari_plugin.instanttool
 import wsseg.instant
 import wsseg.propagate
 from napari_plugin.controller import Controller
-from napari_plugin.events import Preview
+from napari_plugin.events import Opened, Preview
 from napari_plugin.layers import KEY
 from napari_plugin.results import find
+from wsseg.encoder import SavedEncoder
 from wsseg.hints import BACKGROUND
 from wsseg.steps import Step
+from wsseg.unet import Encoder, plan_encoder
 
 
 @pytest.fixture(autouse=True)
@@ -345,3 +348,40 @@ def test_a_constant_image_is_told_and_no_answer_tried_again():
     tool.fail(str(error.value), tool.generation)
     assert "flat is constant" in tool.told()
     assert tool.due() is None
+
+
+def _encoder(dims: int) -> Opened:
+    config = plan_encoder(channels_in=1, spacing=(1.0,) * dims, size=(24,) * dims, channels=(4, 6))
+    return Opened(SavedEncoder(Encoder(config)), Path("scans-mae"))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_a_pretrained_encoder_sees_counts_from_when_it_is_chosen_until_it_is_dropped(ndim):
+    _, controller = ready(ndim)
+    tool = controller.instant
+    paint(controller)
+    run(tool, tool.due())
+    plain, needed = tool._looked.features, tool._needed
+    tool.on = True
+    controller.encoder.take(_encoder(ndim))
+    tool.follow()
+    assert tool._needed > needed
+    run(tool, tool.due())  # features anew
+    seen = tool._looked.features
+    assert seen.count == plain.count + 6
+    np.testing.assert_array_equal(seen.levels[0].values, plain.levels[0].values)
+    run(tool, tool.due())  # and an answer to what was painted before
+    assert dice(mask_of(controller)) > 0.5
+    controller.drop_encoder()
+    tool.follow()
+    run(tool, tool.due())
+    assert tool._looked.features.count == plain.count
+
+
+def test_an_encoder_for_other_images_is_told_and_stops_answers():
+    _, controller = scene(3)
+    controller.encoder.take(_encoder(2))
+    controller.instant.follow()
+    assert controller.instant.due() is None
+    assert "scans-mae learned from 2D images" in controller.instant.told()
+    assert not controller.instant.on

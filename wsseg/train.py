@@ -45,7 +45,8 @@ class TrainConfig:
         objects: What strokes mean: "marked", "alike", "auto" to find out (see `wsseg.propagate`), or "off" to
             learn from the painted voxels alone.
         field_weight: Of the term that draws the network's word to the image's edges (`wsseg.fieldterm`), at
-            the end; it grows evenly from 0, since a network that knows nothing should not believe itself.
+            the end; it grows evenly from 0, since a network that knows nothing should not believe itself. Off
+            where strokes were walked from: those walks follow the edges already, and better.
         compile: Let torch.compile translate the network; pays on GPUs in long runs.
     """
 
@@ -170,7 +171,7 @@ class Trainer:
             scores = net(varied).float()
         loss = weak_loss(scores, target, weight)
         progress = self.done / self.config.steps
-        if self.config.field_weight:
+        if self.config.field_weight and self.model_config.objects is None:
             share = self.config.field_weight * progress
             loss = loss + share * field_loss(scores, moved, self.model_config.spacing)
         if self.term is not None:
