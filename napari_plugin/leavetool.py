@@ -120,8 +120,10 @@ class LeaveTool:
             return export_coco(path, shown, found, kind, dict(self._marks.classes))
         return export_values(path, format_name, shown, found, kind)
 
-    def measure(self, path: Path, *, instances: bool, cleaning: Cleaning) -> Work:
+    def measure(self, path: Path, *, instances: bool, cleaning: Cleaning, page: bool = False) -> Work:
         """Write a table of what is shown: volumes, counts, agreement with what is marked, time spent.
+
+        `page`: a page of HTML of the same name beside it, which is replaced where there is one.
 
         Raises:
             InputError: There is neither mask nor objects, or something marked makes no sense.
@@ -130,7 +132,7 @@ class LeaveTool:
         image = self._marks.need_image()
         found = self._found(image, "objects" if instances else "mask")
         wanted = Wanted(
-            instances, cleaning, self._marks.peek_hints(), dict(self._marks.classes), self.session()
+            instances, cleaning, self._marks.peek_hints(), dict(self._marks.classes), self.session(), page
         )
         self._begin(image)
         return measure(path, _shown(image), found, wanted)

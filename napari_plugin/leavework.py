@@ -4,7 +4,7 @@ The main thread hands in snapshots; files are written beside and renamed.
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,6 +168,7 @@ class Wanted:
         hints: What is marked, for agreement.
         classes: Class id to name.
         session: The folder of the session, for the time that it took; None = there is none yet.
+        page: Whether to write a page of HTML beside the table.
     """
 
     instances: bool
@@ -175,17 +176,18 @@ class Wanted:
     hints: Hints
     classes: Mapping[int, str]
     session: Path | None
+    page: bool = False
 
 
 def measure(path: Path, shown: Shown, found: Found, wanted: Wanted) -> Generator[Event, None, None]:
-    """Write a table of what was found in one image.
+    """Write a table of what was found in one image, and a page of the same name where it is wanted.
 
     Raises:
         InputError: The image holds NaN, or the disk refuses.
     """
     yield from loading()
     from wsseg.images import check_values
-    from wsseg.measure import measure_classes, measure_objects
+    from wsseg.measure import clean, measure_classes, measure_objects
     from wsseg.measurefolder import write_table
     from wsseg.replay import replay
 
@@ -194,12 +196,13 @@ def measure(path: Path, shown: Shown, found: Found, wanted: Wanted) -> Generator
     world = shown.like()[1]
     values = np.asarray(shown.image.data[...])
     hints = wanted.hints if wanted.hints.name_voxels() else None
+    objects = found.numbered() if wanted.instances else found.classes()
     if wanted.instances:
-        mask, objects = found.classes(), found.numbered()
+        mask = found.classes()
         rows = measure_objects(objects, world, mask=mask, image=values, hints=hints, cleaning=wanted.cleaning)
     else:
         rows = measure_classes(
-            found.classes(),
+            objects,
             world,
             image=values,
             hints=hints,
@@ -213,9 +216,20 @@ def measure(path: Path, shown: Shown, found: Found, wanted: Wanted) -> Generator
         {"image": stem, **row, "name": names.get(row["class"]), "working_seconds": seconds} for row in rows
     ]
     write_table(path, told)
-    yield Step("measure", 1, 1)
     count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
-    yield Note(f"Wrote {count} to {path.name}.")
+    words = f"Wrote {count} to {path.name}."
+    if wanted.page:
+        from wsseg.measurereport import cut_through, write_measure_report
+
+        drawn = clean(objects, world, wanted.cleaning)
+        settings = {"image": stem, **asdict(wanted.cleaning)}
+        if seconds is not None:
+            settings["seconds at work"] = f"{seconds:.0f}"
+        page = path.with_suffix(".html")
+        write_measure_report(page, told, [cut_through(stem, values, drawn, world.spacing)], settings)
+        words = f"{words} The page is {page.name}."
+    yield Step("measure", 1, 1)
+    yield Note(words)
 
 
 def apply_to_others(model: "Model", images: Sequence[tuple[Image, str]], kept: Sequence[str]) -> Work:

@@ -41,6 +41,8 @@ class MeasureDialog(QDialog):
         self.min_size.setToolTip("Connected parts smaller than this are left out.")
         self.largest = QCheckBox("Only the largest part")
         self.largest.setToolTip("Of each class or object only the largest connected part counts.")
+        self.page = QCheckBox("A page beside the table")
+        self.page.setToolTip("HTML of the same name: the table in short, and the image with outlines.")
         told = QLabel(
             "Volume, count, place, box, intensities, agreement with the hints, and the time spent. "
             "The mask stays as it is."
@@ -59,6 +61,7 @@ class MeasureDialog(QDialog):
                 ("Smallest part", self.min_size),
                 ("", self.fill_holes),
                 ("", self.largest),
+                ("", self.page),
             )
         )
         column.addWidget(told)
@@ -71,4 +74,8 @@ class MeasureDialog(QDialog):
             min_size=self.min_size.value(),
             largest=self.largest.isChecked(),
         )
-        return {"instances": bool(self.rows.currentData()), "cleaning": cleaning}
+        return {
+            "instances": bool(self.rows.currentData()),
+            "cleaning": cleaning,
+            "page": self.page.isChecked(),
+        }

@@ -1,7 +1,5 @@
 """report.html of `wsseg pretrain`: one file with curves, crops and settings."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
@@ -18,6 +15,7 @@ from pretrain.crops import CropSampler
 from pretrain.monitor import COLLAPSED
 from wsseg.page import draw_curve
 from wsseg.report import intensity_window, to_picture
+from wsseg.webpage import as_png, drawn, embedded, html_table
 
 PAGE = Path(__file__).with_name("report.html")
 SHOWN = 12  # crops
@@ -60,9 +58,9 @@ def write_report(
         title="The run learned nothing" if failed else "An encoder from unlabelled scans",
         summary=escape(summary),
         warnings="\n".join(warnings),
-        curves=_embedded(_drawn(_curves(rows)), "curves over steps"),
+        curves=embedded(drawn(_curves(rows)), "curves over steps"),
         legend=escape(LEGEND),
-        crops=_embedded(_crops(sampler), "crops"),
+        crops=embedded(_crops(sampler), "crops"),
         skipped=_table(record["skipped"]) if record["skipped"] else "<p>None.</p>",
         settings=_table(shown),
     )
@@ -143,23 +141,8 @@ def _crops(sampler: CropSampler) -> bytes:
         tiles.append(np.pad(tile, ((3, 3), (3, 3), (0, 0)), constant_values=255))
     half = SHOWN // 2
     sheet = np.concatenate([np.concatenate(tiles[:half], 1), np.concatenate(tiles[half:], 1)])
-    handle = io.BytesIO()
-    Picture.fromarray(sheet).save(handle, "png", optimize=True)
-    return handle.getvalue()
-
-
-def _drawn(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    handle = io.BytesIO()
-    figure.savefig(handle, format="png")
-    return handle.getvalue()
-
-
-def _embedded(png: bytes, words: str) -> str:
-    code = base64.b64encode(png).decode("ascii")
-    return f'<img src="data:image/png;base64,{code}" alt="{words}">'
+    return as_png(sheet)
 
 
 def _table(entries: Mapping[str, Any]) -> str:
-    rows = [f"<tr><td>{escape(k)}</td><td>{escape(str(v))}</td></tr>" for k, v in entries.items()]
-    return f"<table>{''.join(rows)}</table>"
+    return html_table(["", ""], [[key, str(value)] for key, value in entries.items()])

@@ -201,6 +201,12 @@ def test_measurements_of_objects_cleaned(tmp_path):
     run(c, c.leaving.measure(tmp_path / "b.csv", instances=True, cleaning=Cleaning()))
     assert [(row["object"], row["voxels"]) for row in table(tmp_path / "b.csv")] == [("5", "9"), ("9", "6")]
     assert "working_seconds" in table(tmp_path / "b.csv")[0]
+    assert not (tmp_path / "b.html").exists()
+    run(c, c.leaving.measure(tmp_path / "c.csv", instances=True, cleaning=clean, page=True))
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "2 objects in 1 mask." in page
+    assert "c.html" in c.message
+    assert page.count("<img") == 1
 
 
 def test_other_images_are_predicted_and_marked_ones_stay():

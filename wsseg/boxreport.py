@@ -1,7 +1,5 @@
 """report.html of `wsseg refine`: one file with the least certain boxes first, and what the rounds did."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +9,14 @@ from string import Template
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from PIL import Image as Picture
-from scipy.ndimage import binary_erosion
 
 from wsseg.atomic import write_beside
 from wsseg.boxes import Segment, around
 from wsseg.boximages import BoxImage
 from wsseg.boxstore import Verdict
 from wsseg.colours import class_colour
-from wsseg.report import intensity_window, to_picture
+from wsseg.webpage import Outlines, drawn, embedded, html_table, outlined
 
 SIDE = 140  # pixels of a thumbnail
 AROUND = 0.3  # of the box, shown on each side of it
@@ -78,7 +72,14 @@ def thumbnail(opened: BoxImage, one: Segment, verdict: Verdict, classes: Mapping
         areas = np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1).sum(1)
         at = int(areas.argmax()) if areas.any() else (inside[axis].start + inside[axis].stop) // 2
         values, mask, frame = values.take(at, axis + 1), mask.take(at, axis), frame.take(at, axis)
-    picture = _drawn(values, mask, frame, class_colour(box.class_id))
+    scale = SIDE / max(mask.shape)
+    rows, columns = (max(1, round(n * scale)) for n in mask.shape)
+    picture = outlined(
+        values,
+        (rows, columns),
+        Outlines(frame, lambda _: "#ffffff", 1),
+        Outlines(mask, lambda _: class_colour(box.class_id)),
+    )
     words = f"{classes[box.class_id]}, certainty {verdict.certainty:.2f}, {verdict.decision}"
     return Thumbnail(picture, f"{opened.stem} #{box.id}", words + (f": {verdict.why}" if verdict.why else ""))
 
@@ -94,7 +95,7 @@ def write_report(path: Path, outcome: Outcome, settings: Mapping[str, Any], loss
     """
     counts = {**outcome.counts, "ignored": len(outcome.ignored)}
     tiles = [
-        f'<figure><img src="{_embedded(one.png)}" alt=""><figcaption><b>{escape(one.title)}</b><br>'
+        f"<figure>{embedded(one.png)}<figcaption><b>{escape(one.title)}</b><br>"
         f"{escape(one.words)}</figcaption></figure>"
         for _, one in outcome.least
     ]
@@ -106,36 +107,19 @@ def write_report(path: Path, outcome: Outcome, settings: Mapping[str, Any], loss
     ignored = [[str(number), why] for number, why in list(outcome.ignored.items())[:200]]
     text = Template(PAGE.read_text(encoding="utf-8")).substitute(
         summary=escape(", ".join(f"{count} {what}" for what, count in counts.items() if count)),
-        curves=f'<img src="{_embedded(_curves(outcome.curve, losses))}" alt="curves over rounds">',
-        classes=_table(["class", "boxes", "filled share", "certainty", "reset"], classes) + shapes,
+        curves=embedded(_curves(outcome.curve, losses), "curves over rounds"),
+        classes=html_table(["class", "boxes", "filled share", "certainty", "reset"], classes) + shapes,
         tiles="\n".join(tiles),
-        ignored=_table(["annotation", "why"], ignored) if ignored else "<p>None.</p>",
-        settings=_table(["", ""], [[key, str(value)] for key, value in settings.items()]),
+        ignored=html_table(["annotation", "why"], ignored) if ignored else "<p>None.</p>",
+        settings=html_table(["", ""], [[key, str(value)] for key, value in settings.items()]),
     )
     with write_beside(path) as fresh:
         fresh.write_text(text, encoding="utf-8")
 
 
-def _drawn(values: np.ndarray, mask: np.ndarray, frame: np.ndarray, colour: str) -> bytes:
-    """PNG of (C, Y, X) values with the outline of a mask, and of the box thin and pale."""
-    scale = SIDE / max(mask.shape)
-    size = tuple(max(1, round(n * scale)) for n in mask.shape[::-1])
-    shown = to_picture(values[: 3 if len(values) == 3 else 1], intensity_window(values))
-    pixels = Picture.fromarray((shown * 255).astype(np.uint8))
-    large = np.asarray(pixels.resize(size, Picture.Resampling.BICUBIC))
-    for region, paint, thickness in ((frame, "#ffffff", 1), (mask, colour, 2)):
-        there = np.asarray(Picture.fromarray(region).resize(size, Picture.Resampling.NEAREST))
-        edge = there & ~binary_erosion(there, iterations=thickness, border_value=1)
-        large = np.where(edge[..., None], np.array(to_rgb(paint)) * 255, large).astype(np.uint8)
-    handle = io.BytesIO()
-    Picture.fromarray(large).save(handle, "png", optimize=True)
-    return handle.getvalue()
-
-
 def _curves(curve: Sequence[Mapping[str, float]], losses: Sequence[float]) -> bytes:
     """Certainty, change and resets over rounds; the loss over steps where something was trained."""
     figure = Figure(figsize=(9, 2.6), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     numbers = [row["round"] for row in curve]
     for key, name in (("certainty", "mean certainty"), ("change", "mean change"), ("reset", "share reset")):
@@ -146,17 +130,4 @@ def _curves(curve: Sequence[Mapping[str, float]], losses: Sequence[float]) -> by
     right.set(xlabel="step, all rounds", ylabel="loss")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    handle = io.BytesIO()
-    figure.savefig(handle, format="png")
-    return handle.getvalue()
-
-
-def _embedded(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table; an empty heading is left out."""
-    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head) if any(head) else ""
-    return f"<table><tr>{top}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return drawn(figure)

@@ -12,7 +12,8 @@ from wsseg.dataset import Dataset
 from wsseg.errors import InputError
 from wsseg.hints import Hints
 from wsseg.images import Image, check_values, in_colour, list_images, peek_image, read_image, read_labels
-from wsseg.measure import Cleaning, Row, measure_classes, measure_objects
+from wsseg.measure import Cleaning, Row, clean, measure_classes, measure_objects
+from wsseg.measurereport import PICTURES, Cut, cut_through
 from wsseg.steps import Step
 from wsseg.world import world_of
 
@@ -99,6 +100,20 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
         rows += [{"image": stem, **row, "name": names.get(row["class"])} for row in own]
         yield Step("measure", index, len(found), info={"image": stem})
     return rows if sources.instances else _in_all(rows)
+
+
+def draw_folder(masks: Path | str, sources: Sources | None = None) -> Generator[Step, None, list[Cut]]:
+    """Draw what is measured of the first images, cleaned as it is measured; arguments and errors as above."""
+    sources = sources or Sources()
+    images = {} if sources.images is None else list_images(sources.images)
+    first = list(_masks(Path(masks)).items())[:PICTURES]
+    cuts = []
+    for index, (stem, path) in enumerate(first, 1):
+        like = peek_image(images.get(stem, path))
+        mask = clean(_read(path, like), world_of(like), sources.cleaning)
+        cuts.append(cut_through(stem, _values(images.get(stem), colour=False), mask, like.spacing))
+        yield Step("draw", index, len(first), info={"image": stem})
+    return cuts
 
 
 def write_table(path: Path | str, rows: Sequence[Row]) -> None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,7 +41,17 @@ def measure(
     largest: Annotated[
         bool, typer.Option("--largest", help="Only the largest connected part of each class counts.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier table.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="A page of HTML to write beside: classes, distributions, outlines.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier table and report.")
+    ] = False,
 ) -> None:
     """Measure masks: volume, count, place, intensity.
 
@@ -51,19 +62,30 @@ def measure(
     """
     if out.is_dir():
         raise InputError(f"{out}: is a folder; --out names a table, such as {out / 'measurements.csv'}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out}: is there already; choose another name, or add --overwrite to replace it.")
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{report}: --report is a page; name it {report.with_suffix('.html').name}.")
+    for place in (out, report):
+        if place is not None and place.exists() and not overwrite:
+            raise InputError(
+                f"{place}: is there already; choose another name, or add --overwrite to replace it."
+            )
     from wsseg.dataset import open_dataset
     from wsseg.measure import Cleaning
-    from wsseg.measurefolder import Sources, measure_folder, write_table
+    from wsseg.measurefolder import Sources, draw_folder, measure_folder, write_table
+    from wsseg.measurereport import write_measure_report
     from wsseg.progress import run_with_progress
 
     dataset = None if hints is None else open_dataset(hints)
     cleaning = Cleaning(fill_holes=fill_holes, min_size=min_size, largest=largest)
-    rows = run_with_progress(measure_folder(masks, Sources(images, dataset, instances, cleaning)))
+    sources = Sources(images, dataset, instances, cleaning)
+    rows = run_with_progress(measure_folder(masks, sources))
     write_table(out, rows)
     _show(rows)
     typer.echo(f"{len(rows)} rows are in {out}")
+    if report is not None:
+        settings = {"masks": masks, "images": images or "–", "hints": hints or "–", **asdict(cleaning)}
+        write_measure_report(report, rows, run_with_progress(draw_folder(masks, sources)), settings)
+        typer.echo(f"The report is {report}")
 
 
 def _show(rows: Iterable[Mapping[str, Any]]) -> None:
