@@ -3,8 +3,8 @@
 `xvfb-run -a -s "-screen 0 1440x960x24 +extension GLX" python -m benchmarks.window`. A timer beats every 5 ms
 in the thread that draws, and how late a beat comes is how long the window did not answer. The same script,
 strokes into a labels layer of a 128³ volume and steps from slice to slice, runs in napari alone, with the
-plugin, and with the plugin while it trains; milliseconds. The zarr is 512³ in chunks of 64³: seconds until one
-can draw on it, and the peak of memory beside that of napari alone.
+plugin, and with the plugin while it trains; milliseconds. The zarr is 512³ in chunks of 64³: seconds until
+one can draw on it, and the peak of memory beside that of napari alone.
 """
 
 import os
