@@ -215,6 +215,11 @@ def test_a_lenient_reader_tells_every_oddity_and_keeps_the_rest(tmp_path):
         assert f"annotation {number}: " in boxes.refused[number]
         assert word in boxes.refused[number]
     assert "the id None" in boxes.refused["#9"]
+    # of 6, whose place is that of 1, 7 and 8, whose image is none, nothing is to be said
+    assert boxes.doubtful == {"flat": (((0, 0), (4, 5)),)}
+    assert boxes.unplaced == {"flat"}
+    assert boxes.unknown("flat") == (((0, 0), (4, 5)),) * 2
+    assert boxes.unknown("deep") == ()
 
 
 def test_a_strict_reader_stops_at_twins(tmp_path):
@@ -227,4 +232,6 @@ def test_an_image_of_another_size_is_told(tmp_path):
     path = save(tmp_path, {"bbox": [3, 2, 5, 4]}, images=images)
     with pytest.raises(InputError, match="is 20 × 10 pixels, but the file says 10 × 20"):
         read_boxes(path, known())
-    assert "another version" in read_boxes(path, known(), lenient=True).refused[1]
+    boxes = read_boxes(path, known(), lenient=True)
+    assert "another version" in boxes.refused[1]
+    assert boxes.unplaced == {"flat"}

@@ -107,6 +107,7 @@ class Dataset:
             clicks=self.clicks.get(item.stem, ()),
             boxes=self.boxes.get(item.stem, ()),
             tags=self.tags.get(item.stem),
+            all_boxed=self.coco is None or item.stem not in self.coco.unplaced,
         )
 
     @cached_property

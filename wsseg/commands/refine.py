@@ -169,6 +169,12 @@ def _tell_problems(images: "BoxImages") -> None:
         typer.echo(f"Warning: and {len(found) - SHOWN} more.", err=True)
     if images.coco.twins:
         typer.echo(f"Warning: {len(images.coco.twins)} boxes are there twice; each has one mask.", err=True)
+    if images.coco.unplaced:
+        typer.echo(
+            f"Warning: images in which a refused box may lie anywhere: {len(images.coco.unplaced)}, such as "
+            f"{min(images.coco.unplaced)}; outside of their other boxes all counts as unknown.",
+            err=True,
+        )
 
 
 def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels: int) -> None:
