@@ -12,11 +12,12 @@ import wsseg.fit
 import wsseg.tagfit
 from wsseg.bags import read_bags
 from wsseg.dataset import open_dataset
-from wsseg.fit import make_sample
+from wsseg.fit import make_sample, output_labels
 from wsseg.images import read_image, read_labels
 from wsseg.normalise import Normalisation
 from wsseg.tagrounds import new_labels, suppress
 from wsseg.unet import plan_encoder
+from wsseg.weak import over
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,8 @@ def test_sure_words_become_labels_and_what_was_painted_stays(tmp_path, dims):
     said[1][here], said[0][here] = 0.001, 0.999
     far = (slice(None), slice(-4, -2))
     said[1][far], said[0][far] = 0.999, 0.001
-    labels = new_labels(sample, hints, said, bags, item, dataset.classes)
+    labels = new_labels(sample, said, bags, item, dataset.classes)
+    labels = over(labels, output_labels(hints, sample.image, dataset.classes))
     painted = hints.scribbles > 0
     assert (labels.weight[painted] == 1).all()
     assert np.array_equal(labels.target[painted], (hints.scribbles[painted] == 4).astype(int))
@@ -67,16 +69,14 @@ def test_sure_words_become_labels_and_what_was_painted_stays(tmp_path, dims):
 
 
 def test_a_tagged_class_cannot_vanish_and_an_untagged_one_cannot_appear(tmp_path, dims):
-    sample, hints, bags, item, dataset = setting(tmp_path, dims)
+    sample, _, bags, item, dataset = setting(tmp_path, dims)
     nothing = np.stack([np.ones(SIZE[dims]), np.zeros(SIZE[dims])]).astype(np.float32)
-    labels = new_labels(sample, hints, nothing, bags, item, dataset.classes)
+    labels = new_labels(sample, nothing, bags, item, dataset.classes)
     assert np.array_equal(labels.weight, sample.labels.weight)
     empty = dataset.find("i00")
     image, no_hints = dataset.read(empty)
     everywhere = nothing[::-1].copy()
-    labels = new_labels(
-        make_background(image, no_hints, dataset), no_hints, everywhere, bags, empty, dataset.classes
-    )
+    labels = new_labels(make_background(image, no_hints, dataset), everywhere, bags, empty, dataset.classes)
     assert not labels.target.any()
 
 

@@ -29,7 +29,7 @@ from wsseg.steps import Step
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import Term, TrainConfig, Trainer
 from wsseg.unet import EncoderConfig, plan_encoder
-from wsseg.weak import WeakLabels, weak_labels
+from wsseg.weak import WeakLabels, over, weak_labels
 
 BUDGET = {2: 2**14, 3: 2**17}  # voxels in a patch; with the batch sizes about 0.3 s a step on 2 slow cores
 SPARSE = 0.05  # share of known voxels below which most patches hold places that nobody spoke of
@@ -43,8 +43,20 @@ def make_sample(
     classes: Mapping[int, str],
     normalisation: Normalisation,
     name: str = "The image",
+    *,
+    below: WeakLabels | None = None,
+    boxed: bool = False,
 ) -> Sample:
     """Check one image and its hints and make them ready for training.
+
+    Args:
+        image: Its values.
+        hints: What is marked; boxes and tags among it say nothing by themselves.
+        classes: Class id to name.
+        normalisation: Recipe for intensities.
+        name: For messages.
+        below: What less certain hints say, as network outputs; see `wsseg.boxlabels` and `wsseg.tagrounds`.
+        boxed: Whether boxes are among them.
 
     Raises:
         InputError: Shapes differ, a class is unknown, nothing is marked, the image is constant or not finite.
@@ -54,11 +66,19 @@ def make_sample(
             f"{name}: the hints have shape {hints.shape}, the image {image.shape}; both must agree."
         )
     hints.check(classes, name)
-    labels = weak_labels(hints, spacing=image.spacing)
+    labels = output_labels(hints, image, classes)
+    if below is not None:
+        labels = over(below, labels)
     if not labels.weight.any():
         raise InputError(f"{name}: nothing is marked; paint scribbles, finish a slice or set clicks first.")
+    return Sample(image, labels, normalisation.measure(image, name), name, boxed=boxed)
+
+
+def output_labels(hints: Hints, image: Image, classes: Mapping[int, str]) -> WeakLabels:
+    """What hints say of single voxels, as network outputs."""
+    labels = weak_labels(hints, spacing=image.spacing)
     target = outputs_of(torch.from_numpy(labels.target), (0, *sorted(classes))).numpy()
-    return Sample(image, WeakLabels(target, labels.weight), normalisation.measure(image, name), name)
+    return WeakLabels(target, labels.weight)
 
 
 def plan_model(
