@@ -254,6 +254,7 @@ def fit_steps(
     term: Term | None = None,
     resume: bool = False,
     command: str = "",
+    asked: Mapping[str, Any] | None = None,
 ) -> Generator[Step, None, Fitted]:
     """Train on samples, estimate quality on held-back hints on the way, and write the model folder.
 
@@ -267,6 +268,7 @@ def fit_steps(
         term: A further term of the loss.
         resume: Go on from `out`/checkpoint where there is one; the result is that of an unbroken run.
         command: What the user typed, for the record.
+        asked: For the record too, see `wsseg.asked.asked_for`.
 
     Raises:
         InputError: The data is not fit for training, or a checkpoint is of another run.
@@ -315,6 +317,7 @@ def fit_steps(
     model = trainer.model
     record = _provenance(samples, hints, trainer, command)
     record["encoder"] = dict(encoder.record) if encoder else None
+    record["asked"] = asked
     model = Model(replace(model.config, quality=quality, provenance=record), model.net)
     if out is not None:
         model.save(out, extra={"history.json": json.dumps({"loss": losses})})

@@ -10,9 +10,11 @@ import shutil
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from wsseg.asked import hold_to
 from wsseg.bags import Bags, place_of
 from wsseg.boxlabels import BoxWord, find_box_words
 from wsseg.encoder import SavedEncoder
@@ -59,6 +61,7 @@ def fit_tag_steps(
     encoder: SavedEncoder | None = None,
     terms: tuple[str, ...] = (),
     command: str = "",
+    asked: Mapping[str, Any] | None = None,
 ) -> Generator[Step, None, TagFitted]:
     """Tags, and whatever other hints there are, to a model folder; goes on with what `room_of` holds.
 
@@ -71,11 +74,15 @@ def fit_tag_steps(
         encoder: A pretrained encoder for the classifier and the network.
         terms: Of the loss, names of `wsseg.tagterms.TERMS`.
         command: What the user typed, for the record.
+        asked: For the record too, see `wsseg.asked.asked_for`; a stopped run of another is refused.
 
     Raises:
-        InputError: The data is not fit for training, or the maps mean nothing.
+        InputError: The data is not fit for training, the maps mean nothing, or a stopped run was asked for
+            otherwise.
     """
     room = room_of(out)
+    if asked is not None:
+        hold_to(room / "asked.json", asked, out)
     seeded = yield from seed_steps(dataset, bags, run, room / "seeds", encoder=encoder)
     words = yield from find_box_words(dataset, bags)
     samples = seed_samples(dataset, room / "seeds" / "hints", words)
@@ -101,7 +108,15 @@ def fit_tag_steps(
     samples = yield from relabel(dataset, bags, samples, model, config.device, words)
     later = replace(config, steps=max(1, round(LATER * config.steps)), seed=config.seed + 1)
     last = yield from fit_steps(
-        samples, dataset.classes, later, out=out, init=model, term=term, resume=True, command=command
+        samples,
+        dataset.classes,
+        later,
+        out=out,
+        init=model,
+        term=term,
+        resume=True,
+        command=command,
+        asked=asked,
     )
     shutil.rmtree(room, ignore_errors=True)
     return TagFitted(last, seeded, words)

@@ -8,14 +8,16 @@ import time
 from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from wsseg.asked import asked_for, refuse_other
 from wsseg.commands import options
 from wsseg.commands.running import kept, run_to_end
 from wsseg.errors import InputError
 from wsseg.modelfolder import open_model_folder, state_of
+from wsseg.tables import read_json
 
 if TYPE_CHECKING:
     from wsseg.boxlabels import BoxWord
@@ -69,7 +71,24 @@ def fit(
     an honest estimate of quality: some hints are held back for the first half of the run and compared.
     """
     options.exclude(resume=resume, overwrite=overwrite)
+    asked = asked_for(
+        data,
+        {
+            "init": init and init.resolve(),
+            "encoder": encoder and encoder.resolve(),
+            "objects": objects,
+            "terms": terms,
+            "steps": steps,
+            "seed": seed,
+            "unknown": unknown,
+            "background": background,
+            "channel-axis": channel_axis,
+        },
+    )
     if not open_model_folder(out, "model", [data], ["checkpoint"], resume=resume, overwrite=overwrite):
+        before = read_json(out / "config.json").get("provenance", {}).get("asked")
+        if before:
+            refuse_other(before, asked, f"{out}: the finished model")
         typer.echo(f"{out} holds a finished model; nothing is left to do (--overwrite trains it anew).")
         return
     from wsseg.dataset import open_dataset
@@ -94,7 +113,7 @@ def fit(
                 f"{data}: has tags.csv, and seeds are not spread as strokes are; leave out --objects."
             )
         extra = options.read_terms(terms, TERMS)
-        _fit_tags(dataset, out, start, pretrained, extra, resume, steps, seed, device)
+        _fit_tags(dataset, out, start, pretrained, extra, resume, steps, seed, device, asked)
         return
     if terms:
         raise InputError(f"{data}: has no tags.csv, and --terms {terms} are of tags; leave out --terms.")
@@ -117,6 +136,7 @@ def fit(
         encoder=pretrained,
         resume=resume,
         command=command,
+        asked=asked,
     )
     fitted = _run(run, data, out, device)
     _tell(fitted.model.config, out, time.monotonic() - begin)
@@ -144,6 +164,7 @@ def _fit_tags(
     steps: int | None,
     seed: int,
     device: str,
+    asked: dict[str, Any],
 ) -> None:
     """Train from tags, and from whatever else is marked."""
     from wsseg.bags import check_marks, read_bags
@@ -170,7 +191,7 @@ def _fit_tags(
     tags = TagConfig(steps=min(TAG_STEPS, steps or TAG_STEPS), seed=seed, device=device)
     command = shlex.join(["wsseg", *sys.argv[1:]])
     run = fit_tag_steps(
-        dataset, bags, out, train, SeedRun(tags), encoder=encoder, terms=terms, command=command
+        dataset, bags, out, train, SeedRun(tags), encoder=encoder, terms=terms, command=command, asked=asked
     )
     found = _run(run, dataset.folder, out, device)
     for line in check_words(found.seeded.model.config):
