@@ -141,6 +141,21 @@ def test_fit_starts_from_a_model(tmp_path, model, data):
     assert config["provenance"]["init"]
 
 
+def test_a_class_that_no_hint_names_is_left_out_and_ids_stay(tmp_path, data, dims):
+    for path in list((data / "hints").iterdir()):
+        painted = np.asarray(read_labels(path)).astype(np.uint8)
+        write_any(data / "hints", path.name.split(".")[0], np.where(painted == 1, 7, painted))
+    (data / "classes.json").write_text('{"2": "tumour", "7": "ball", "9": "stroma"}')
+    told = " ".join(wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2).stderr.split())
+    assert "No hint names tumour, stroma; the model will never answer them." in told
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    assert config["classes"] == {"7": "ball"}
+    assert set(config["quality"]["dice"]) == {"7"}
+    wsseg_("predict", tmp_path / "model", data / "images", "--out", tmp_path / "masks")
+    for path in (tmp_path / "masks").glob("ball*"):
+        assert set(np.unique(read_labels(path))) <= {0, 7}
+
+
 def test_images_without_hints_do_not_disturb(tmp_path, data, dims):
     write_any(data / "images", "more", np.arange(np.prod(SIZE[dims])).reshape(SIZE[dims]).astype(np.uint8))
     wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2)

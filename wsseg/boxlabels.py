@@ -112,7 +112,7 @@ def say(opened: BoxImage, segments: Sequence[Segment], dataset: Dataset, bags: B
     for bag in bags.of(_item(dataset, opened.stem)) if bags else ():
         place = place_of(bag, bags.axis if bags else None)
         open_[place] = bool((unboxed - told) | (bag.classes - _crossing(opened, bags, bag.index)))
-        absent = [outputs[k] for k in told - bag.classes]
+        absent = [outputs[k] for k in (told - bag.classes) & outputs.keys()]
         labels.weight[place][np.isin(labels.target[place], absent)] = 0
     labels.weight[open_ & ~inside] = 0
     boxed = frozenset(outputs[box.class_id] for box in hints.boxes) if hints.all_boxed else frozenset()

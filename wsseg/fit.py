@@ -143,7 +143,7 @@ def _check_classes(samples: Sequence[Sample], classes: Mapping[int, str]) -> Non
         raise InputError("No hint names background; mark some, 255 in hint maps, where no object is.")
     if unmarked := [names[k] for k in range(len(names)) if k not in marked]:
         raise InputError(
-            f"No hint names {', '.join(unmarked)}; mark it somewhere, or take it out of classes.json."
+            f"No hint names {', '.join(unmarked)}; mark it somewhere, or leave it out of the classes."
         )
 
 

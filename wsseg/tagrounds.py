@@ -39,11 +39,12 @@ LATER = 0.5  # share of the first round's steps that the second takes
 
 @dataclass(frozen=True, eq=False)
 class TagFitted:
-    """What a run leaves: the model, what the seeds came from, and what boxes said, by stem."""
+    """What a run leaves: the model, what seeds came from, what boxes said, and classes without a label."""
 
     fitted: Fitted
     seeded: Seeded
     words: Mapping[str, BoxWord]
+    unseeded: Mapping[int, str]
 
 
 def room_of(out: Path) -> Path:
@@ -84,6 +85,8 @@ def fit_tag_steps(
     if asked is not None:
         hold_to(room / "asked.json", asked, out)
     seeded = yield from seed_steps(dataset, bags, run, room / "seeds", encoder=encoder)
+    seeded_classes = [k for k, share in seeded.share.items() if share]
+    unseeded = dataset.leave_out_unnamed(seeded_classes, tags=False)
     words = yield from find_box_words(dataset, bags)
     samples = seed_samples(dataset, room / "seeds" / "hints", words)
     term = None
@@ -119,7 +122,7 @@ def fit_tag_steps(
         asked=asked,
     )
     shutil.rmtree(room, ignore_errors=True)
-    return TagFitted(last, seeded, words)
+    return TagFitted(last, seeded, words, unseeded)
 
 
 def seed_samples(dataset: Dataset, folder: Path, words: Mapping[str, BoxWord]) -> list[Sample]:
@@ -135,6 +138,7 @@ def seed_samples(dataset: Dataset, folder: Path, words: Mapping[str, BoxWord]) -
     samples = []
     for item in dataset.items:
         image, hints = dataset.read(item)
+        hints = replace(hints, tags=None)  # they have spoken by the seeds, and may name a class without any
         path, word = mask_path(folder, item.stem, image), words.get(item.stem)
         below = None
         if path.exists():
@@ -162,7 +166,7 @@ def with_terms(
 ) -> tuple[list[Sample], TagTerms]:
     """Samples that carry what their tags say, and the terms that make use of it."""
     ids = sorted(dataset.classes)
-    outputs = {k: ids.index(k) + 1 for k in bags.classes}
+    outputs = {k: ids.index(k) + 1 for k in bags.classes if k in ids}
     by_stem = {item.stem: item for item in bags.items}
     maps = [
         tag_maps(

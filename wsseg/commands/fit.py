@@ -17,7 +17,7 @@ from wsseg.commands import options
 from wsseg.commands.running import kept, run_to_end
 from wsseg.errors import InputError
 from wsseg.modelfolder import open_model_folder, state_of
-from wsseg.tables import read_json
+from wsseg.tables import read_json, unnamed_words
 
 if TYPE_CHECKING:
     from wsseg.boxlabels import BoxWord
@@ -94,6 +94,8 @@ def fit(
     from wsseg.dataset import open_dataset
 
     dataset = open_dataset(data, unknown=unknown, background=background, channel_axis=channel_axis)
+    if unnamed := dataset.leave_out_unnamed():
+        typer.echo(f"Warning: {unnamed_words(unnamed)}", err=True)
     begin = time.monotonic()
 
     from wsseg.boxlabels import told_of
@@ -196,6 +198,8 @@ def _fit_tags(
     found = _run(run, dataset.folder, out, device)
     for line in check_words(found.seeded.model.config):
         typer.echo(line)
+    if found.unseeded:
+        typer.echo(f"Warning: {unnamed_words(found.unseeded, 'No seeds were found of')}", err=True)
     if found.words:
         typer.echo(told_of(found.words, dataset.boxes))
     _tell(found.fitted.model.config, out, time.monotonic() - begin)
