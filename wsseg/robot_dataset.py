@@ -16,6 +16,7 @@ from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.images import Image, list_images, mask_path, peek_image, read_labels, write_mask
 from wsseg.robot import RobotHints, annotate
+from wsseg.robot_doubts import instance_doubts, tag_doubts
 from wsseg.steps import Step
 from wsseg.tables import write_clicks
 
@@ -67,7 +68,8 @@ def robot_steps(
 
     Returns:
         What was done, also written as robot.json: "kind", "seed", "options", "classes", "annotated_share"
-        over all voxels, "seconds" of a person's time in all, and both for each image under "images".
+        over all voxels, "seconds" of a person's time in all, and both for each image under "images"; under
+        "doubts" what is odd, see `wsseg.robot_doubts`.
 
     Raises:
         InputError: `out` is not empty, an image is missing or does not fit its truth, an option is wrong.
@@ -90,6 +92,7 @@ def robot_steps(
     }
     found: dict[str, RobotHints] = {}
     shapes: dict[str, tuple[int, ...]] = {}
+    values: dict[str, set[int]] = {}
     classes: set[int] = {1} if instances else set(class_names or {})
     with write_beside(out) as fresh:
         for index, (stem, path) in enumerate(truths.items(), 1):
@@ -104,7 +107,8 @@ def robot_steps(
                 )
             except InputError as error:
                 raise InputError(f"{path}: {error}") from error
-            classes |= set() if instances else set(count_values(truth)) - {0}
+            values[stem] = set() if instances else set(count_values(truth)) - {0}
+            classes |= values[stem]
             found[stem], shapes[stem] = replace(robot, scribbles=None), truth.shape
             link_or_copy(images[stem], fresh / "images" / images[stem].name)
             if robot.scribbles is not None:
@@ -120,11 +124,15 @@ def robot_steps(
             _write_boxes(fresh / "boxes.json", found, {s: images[s].name for s in found}, shapes, names)
         elif kind == "tags":
             _write_tags(fresh / "tags.csv", found)
+        doubts = instance_doubts(values)
+        if kind == "tags":
+            doubts += tag_doubts({stem: robot.tags or () for stem, robot in found.items()}, names)
         report = {
             "format": 1,
             "kind": kind,
             "seed": seed,
             "options": options,
+            "doubts": doubts,
             **_report(found, shapes, names),
         }
         _write_json(fresh / RECORD, report)

@@ -78,6 +78,8 @@ def robot(
             overwrite=overwrite,
         )
     )
+    for doubt in report["doubts"]:
+        typer.echo(f"Warning: {doubt}", err=True)
     share = 100 * report["annotated_share"]
     typer.echo(
         f"{len(report['images'])} images with {kind} in {out}: {share:.3g} % of the voxels, about "
