@@ -71,6 +71,7 @@ def test_check_tells_what_is_there(data, dims):
     assert "2 hint maps" in shown
     marked = sum(np.count_nonzero(read_labels(path) == 1) for path in (data / "hints").iterdir())
     assert f"Class 1 (ball): {marked} voxels marked" in shown
+    assert "% of the voxels painted" in shown
     assert ("Spacing: 1 × 1.5 × 2" if dims == 3 else "Spacing: 1 × 1\n") in shown
     assert "A run: about" in shown
 
@@ -83,6 +84,21 @@ def test_check_tells_clicks_where_nothing_is_painted(tmp_path, data, dims):
     shown = wsseg_("check", data).stdout
     assert "Class 0 (background): 2 clicks marked" in shown
     assert "Class 1 (ball): 1 click marked" in shown
+    assert "Hints: 3 clicks\n" in shown  # which are no share of the voxels
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("boxes", "Hints: 2 boxes\nClass 1 (class 1): 2 boxes marked\n"),
+        ("tags", "Hints: 2 tagged images\nClass 1 (class 1): 2 tags marked\n"),
+    ],
+)
+def test_check_and_robot_count_what_is_no_paint(tmp_path, data, dims, kind, told):
+    out = tmp_path / "made"
+    arguments = ["robot", tmp_path / "truth", "--images", data / "images", "--out", out, "--kind", kind]
+    assert f"2 images with {kind} in {out}: 2 {kind} of class 1, about" in wsseg_(*arguments).stdout
+    assert told in wsseg_("check", out, code=0 if kind == "boxes" else 2).stdout
 
 
 def test_check_lists_every_problem_and_ends_with_2(data):

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,8 @@ def robot_steps(
 
     Returns:
         What was done, also written as robot.json: "kind", "seed", "options", "classes", "annotated_share"
-        over all voxels, "seconds" of a person's time in all, and both for each image under "images"; under
+        over all voxels, "seconds" of a person's time in all, and both for each image under "images"; "marks",
+        how many clicks, boxes or tags of each class (0 = background, or none of them) there are; under
         "doubts" what is odd, see `wsseg.robot_doubts`.
 
     Raises:
@@ -233,8 +235,14 @@ def _report(
 ) -> dict[str, Any]:
     voxels = {stem: int(np.prod(shape)) for stem, shape in shapes.items()}
     marked = sum(robot.annotated_share * voxels[stem] for stem, robot in found.items())
+    marks = Counter(
+        hint.class_id
+        for robot in found.values()
+        for hint in (*robot.clicks, *robot.boxes, *(robot.tags if robot.tags is not None else ()))
+    )
     return {
         "classes": {str(k): name for k, name in names.items()},
+        "marks": {str(k): marks[k] for k in sorted(marks)},
         "annotated_share": marked / sum(voxels.values()),
         "seconds": sum(robot.seconds for robot in found.values()),
         "images": {
