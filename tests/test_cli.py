@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import wsseg.fit
 from wsseg.budget import steps_for
 from wsseg.cli import app
-from wsseg.commands.options import duration, size
+from wsseg.commands.options import duration
 from wsseg.images import read_labels
 from wsseg.train import Trainer
 
@@ -286,11 +286,6 @@ def test_a_stopped_command_does_not_wait_for_libraries_to_be_unloaded():
 )
 def test_times_are_told_as_a_person_does(seconds, words):
     assert duration(seconds) == words
-
-
-@pytest.mark.parametrize(("count", "words"), [(100, "1 MB"), (19.2e6, "20 MB"), (1.5e9, "1.5 GB")])
-def test_sizes_are_told_as_a_person_does(count, words):
-    assert size(count) == words
 
 
 def test_check_loads_no_torch(tmp_path):

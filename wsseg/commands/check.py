@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from wsseg.commands import options
+from wsseg.memory import in_words
 
 if TYPE_CHECKING:
     from wsseg.check import Findings
@@ -71,5 +72,5 @@ def _cost(findings: "Findings") -> str:
     time = options.duration(60 * max(1, round(steps * SECONDS_A_STEP / 60)))
     return (
         f"A run: about {steps} steps, {time} on 2 slow cores and less on a GPU, and "
-        f"{options.size(findings.memory)} of memory for the images"
+        f"{in_words(findings.memory)} of memory for the images"
     )

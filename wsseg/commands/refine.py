@@ -8,6 +8,7 @@ import typer
 from wsseg.commands import options
 from wsseg.commands.running import run_to_end
 from wsseg.errors import InputError
+from wsseg.memory import in_words
 
 if TYPE_CHECKING:
     from wsseg.boximages import BoxImages
@@ -196,7 +197,7 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
     memory += boxes * BYTES_A_BOX
     typer.echo(
         f"{method}, {rounds} rounds: {trained:.0f} steps, about {options.duration(seconds)} on 2 slow cores "
-        f"and less on a GPU, and {options.size(memory)} of memory"
+        f"and less on a GPU, and {in_words(memory)} of memory"
     )
     _tell_problems(images)
 
