@@ -1,5 +1,6 @@
 """boxes.json: COCO's boxes, and the same in 3D, turned into half-open voxel intervals at the door."""
 
+import json
 import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -82,12 +83,10 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
     taken: set[int] = set()
     for index, entry in enumerate(entries):
         number: Any = entry.get("id")
-        own = isinstance(number, int) and number not in taken
+        own = type(number) is int and number not in taken
         try:
             if not own:
-                raise InputError(
-                    f"{path}: annotation {index} has the id {number}; a whole number of its own is right."
-                )
+                raise InputError(f"{path}: annotation #{index} {_bad_id(entry)}")
             taken.add(number)
             where = f"{path}, annotation {number}"
             stem, box = _box(entry, number, images, classes, known, where)
@@ -117,6 +116,17 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
         doubtful=_doubtful(open_, found),
         unplaced=frozenset(stem for stem, place in open_ if place is None),
     )
+
+
+def _bad_id(entry: Mapping[str, Any]) -> str:
+    """What is wrong with the id of an annotation, as the end of a sentence."""
+    number = entry.get("id")
+    if number is None:
+        return "has no id; a whole number of its own is right."
+    if type(number) is int:
+        return f"has the id {number}, as an earlier one has; an id of its own is right."
+    what = "in quotes, which makes it text" if isinstance(number, str) else "which is no whole number"
+    return f"has the id {json.dumps(number, ensure_ascii=False)}, {what}; a whole number such as 7 is right."
 
 
 def _left_open(

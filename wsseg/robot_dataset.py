@@ -16,7 +16,7 @@ from wsseg.boxfile import to_bbox, to_size
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.images import Image, list_images, mask_path, peek_image, read_labels, write_mask
-from wsseg.robot import RobotHints, annotate
+from wsseg.robot import RobotHints, annotate, check_options
 from wsseg.robot_doubts import instance_doubts, tag_doubts
 from wsseg.steps import Step
 from wsseg.tables import write_clicks
@@ -77,6 +77,7 @@ def robot_steps(
         InputError: `out` is not empty, an image is missing or does not fit its truth, an option is wrong.
     """
     out = Path(out)
+    check_options(kind, every=every, count=count, axis=axis, pixels=pixels, jitter=jitter)
     _check_out(out, overwrite)
     truths = _chosen(Path(truth_dir), stems, first, last)
     images = list_images(images_dir)
