@@ -61,6 +61,20 @@ def test_a_stopped_run_on_tags_is_not_gone_on_with_by_another(tmp_path, monkeypa
     wsseg_(*arguments, "--steps", 5, "--resume", code=130)
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_the_training(tmp_path, monkeypatch):
+    small_plans(monkeypatch)
+    data = make_dataset(tmp_path / "data")
+
+    def full(*given, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("wsseg.modelfolder.tempfile.TemporaryDirectory", full)
+    said = wsseg_("fit", data, "--out", tmp_path / "new" / "model", "--steps", 2, code=2)
+    assert "model: can't be written (Read-only file system)" in " ".join(said.stderr.split())
+    assert "train" not in said.stderr.replace("can't", "")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_finished_model_of_other_options_or_hints_is_not_taken_for_done(tmp_path, dims, monkeypatch):
     small_plans(monkeypatch)
     data = make_dataset(tmp_path / "data", dims)

@@ -53,6 +53,9 @@ def test_robot_tells_both(tmp_path, dims):
     told = " ".join(wsseg_(*arguments, tmp_path / "plain").stderr.split())
     assert "i0 has the values 1 to 12" in told
     assert "Every tagged image has class 1, class 2, class 3, so" in told
+    evaluation = ["evaluate", tmp_path / "truth", tmp_path / "truth"]
+    assert "look as if they numbered objects (i0 has" in " ".join(wsseg_(*evaluation).stderr.split())
+    assert "look as if" not in wsseg_(*evaluation, "--instances").stderr
     told = " ".join(wsseg_(*arguments, tmp_path / "objects", "--instances").stderr.split())
     assert "look as if" not in told
     assert "Every tagged image has object, so tags teach nothing" in told
