@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from wsseg.asked import asked_for, refuse_other
 from wsseg.commands import options
 from wsseg.commands.running import kept, run_to_end
 from wsseg.errors import InputError
 from wsseg.modelfolder import open_model_folder, state_of
-from wsseg.tables import read_json, unnamed_words
 
 if TYPE_CHECKING:
     from wsseg.boxlabels import BoxWord
@@ -70,6 +68,9 @@ def fit(
     Learns from hint maps, finished masks, clicks and tags, and from boxes beside these. At the end it tells
     an honest estimate of quality: some hints are held back for the first half of the run and compared.
     """
+    from wsseg.asked import asked_for, refuse_other
+    from wsseg.tables import read_json, unnamed_words
+
     options.exclude(resume=resume, overwrite=overwrite)
     asked = asked_for(
         data,
@@ -173,6 +174,7 @@ def _fit_tags(
     from wsseg.boxlabels import told_of
     from wsseg.budget import TAG_STEPS, steps_for
     from wsseg.seedrun import SeedRun
+    from wsseg.tables import unnamed_words
     from wsseg.tagcheck import check_words
     from wsseg.tagfit import TagConfig
     from wsseg.tagrounds import fit_tag_steps, room_of
