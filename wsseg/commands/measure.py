@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from wsseg.commands import options
 from wsseg.errors import InputError
 
 
@@ -64,7 +63,7 @@ def measure(
     rows = run_with_progress(measure_folder(masks, Sources(images, dataset, instances, cleaning)))
     write_table(out, rows)
     _show(rows)
-    typer.echo(f"{options.counted(len(rows), 'rows')} {'is' if len(rows) == 1 else 'are'} in {out}")
+    typer.echo(f"{len(rows)} rows are in {out}")
 
 
 def _show(rows: Iterable[Mapping[str, Any]]) -> None:
