@@ -5,10 +5,12 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_plugin.trying import Tried
+
 
 def ask_file(
     parent: QWidget,
-    try_to: Callable[..., bool],
+    try_to: Callable[..., Tried],
     place: Callable[[], Path],
     title: str,
     kind: str = "",
@@ -19,14 +21,13 @@ def ask_file(
 
     Args:
         parent: Of the dialog.
-        try_to: Calls something and shows its sentence where it refuses; says whether it went well.
+        try_to: Calls something and shows its sentence where it refuses; see `Tried`.
         place: Gives the place that is offered.
         title: Of the dialog.
         kind: Files that it shows, such as "COCO (*.json)".
         merge: Whether a file that is there is added to, so that nobody needs to be asked about it.
     """
-    found: list[Path] = []
-    if not try_to(lambda: found.append(place())):
+    if not (found := try_to(place)):
         return ""
     options = QFileDialog.Option.DontConfirmOverwrite if merge else QFileDialog.Option(0)
-    return QFileDialog.getSaveFileName(parent, title, str(found[0]), kind, options=options)[0]
+    return QFileDialog.getSaveFileName(parent, title, str(found.value), kind, options=options)[0]

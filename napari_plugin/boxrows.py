@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QCheckBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_plugin.forms import button, form, row
 from napari_plugin.layers import to_image
+from napari_plugin.trying import Tried
 
 if TYPE_CHECKING:
     from napari_plugin.controller import Controller
@@ -17,12 +18,12 @@ class BoxRows(QWidget):
 
     Args:
         controller: The plugin's.
-        try_to: Calls it and shows its sentence where it refuses; says whether it went well.
+        try_to: Calls it and shows its sentence where it refuses; see `Tried`.
         find_objects: Makes masks of all boxes.
     """
 
     def __init__(
-        self, controller: "Controller", try_to: Callable[..., bool], find_objects: Callable[[], None]
+        self, controller: "Controller", try_to: Callable[..., Tried], find_objects: Callable[[], None]
     ) -> None:
         super().__init__()
         self.controller = controller

@@ -38,9 +38,10 @@ class Curve(QWidget):
 
     def show_values(self, values: Sequence[float], total: int, chance: float | None = None) -> None:
         """Draw these values of a run that will have `total` of them; chance is a dotted line."""
-        if len(values) == len(self._values) and max(total, len(values)) == self._total:
+        wanted = list(values), max(total, len(values)), chance
+        if wanted == (self._values, self._total, self._chance):
             return
-        self._values, self._total, self._chance = list(values), max(total, len(values)), chance
+        self._values, self._total, self._chance = wanted
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:

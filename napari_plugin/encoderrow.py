@@ -7,6 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_plugin.forms import button, row
+from napari_plugin.trying import Tried
 
 if TYPE_CHECKING:
     from napari_plugin.controller import Controller
@@ -20,7 +21,7 @@ class EncoderRow(QWidget):
         try_to: Calls it and shows its sentence where it refuses.
     """
 
-    def __init__(self, controller: "Controller", try_to: Callable[..., bool]) -> None:
+    def __init__(self, controller: "Controller", try_to: Callable[..., Tried]) -> None:
         super().__init__()
         self.controller = controller
         self.label = QLabel()

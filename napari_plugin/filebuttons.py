@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
 
 from napari_plugin.asking import ask_file
 from napari_plugin.forms import button
+from napari_plugin.trying import Tried
 
 if TYPE_CHECKING:
     from napari_plugin.controller import Controller
@@ -19,14 +20,14 @@ class FileButtons(QWidget):
 
     Args:
         controller: The plugin's.
-        try_to: Calls it and shows its sentence where it refuses; says whether it went well.
+        try_to: Calls it and shows its sentence where it refuses; see `Tried`.
         begin: Starts the work that it makes.
     """
 
     def __init__(
         self,
         controller: "Controller",
-        try_to: Callable[..., bool],
+        try_to: Callable[..., Tried],
         begin: Callable[[Callable[[], Any]], None],
     ) -> None:
         super().__init__()

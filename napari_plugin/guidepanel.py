@@ -8,6 +8,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_plugin.forms import button, row
+from napari_plugin.trying import Tried
 from napari_plugin.worker import sentence, start
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class GuidePanel(QWidget):
         viewer: That is turned and moved.
         controller: The plugin's.
         view: Gives the viewer's point and the image's spatial axes on screen.
-        try_to: Calls something and shows its sentence where it refuses; says whether it went well.
+        try_to: Calls something and shows its sentence where it refuses; see `Tried`.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class GuidePanel(QWidget):
         viewer: "Viewer",
         controller: "Controller",
         view: Callable[[], tuple[list[float], list[int]]],
-        try_to: Callable[..., bool],
+        try_to: Callable[..., Tried],
     ) -> None:
         super().__init__()
         self.viewer, self.controller, self.tool = viewer, controller, controller.guide
@@ -80,14 +81,13 @@ class GuidePanel(QWidget):
         """Go to where a hint helps most; again, and it goes to the next best."""
         if self.worker is not None:
             return
-        made: list[Any] = []
-        if not self.try_to(lambda: made.append(self.tool.ask(self._view()[1]))):
+        if not (made := self.try_to(lambda: self.tool.ask(self._view()[1]))):
             return
-        if made[0] is None:
+        if made.value is None:
             self._go_on()
             return
         self.worker = start(
-            made[0],
+            made.value,
             event=lambda _: None,
             result=self._arrived,
             error=self._failed,
@@ -121,9 +121,8 @@ class GuidePanel(QWidget):
         self.worker = None
 
     def _go_on(self) -> None:
-        goals: list[Goal] = []
-        if self.try_to(lambda: goals.append(self.tool.next())):
-            self._look_at(goals[0])
+        if goal := self.try_to(self.tool.next):
+            self._look_at(goal.value)
         self._follow()
 
     def _look_at(self, goal: "Goal") -> None:

@@ -17,6 +17,7 @@ from napari_plugin.twomasks import Choice, TwoMasks
 from wsseg.errors import InputError
 from wsseg.features import memory_needed
 from wsseg.hints import Hints
+from wsseg.memory import in_words
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -214,9 +215,8 @@ class InstantTool:
 
     def words(self) -> str:
         """What is offered, and what it costs."""
-        needed = self._needed / 2**20
-        cost = f"{needed:.0f} MB" if needed < 1000 else f"{needed / 1024:.1f} GB"
-        return f"Answer while drawing ({cost})" if needed >= 1 else "Answer while drawing"
+        cost = f" ({in_words(self._needed)})" if self._needed >= 1e6 else ""
+        return f"Answer while drawing{cost}"
 
     def told(self) -> str:
         """What is going on, in a line."""

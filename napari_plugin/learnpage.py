@@ -29,6 +29,7 @@ from napari_plugin.learner import Learner
 from napari_plugin.learnwords import found, seen
 from napari_plugin.pretexts import HONEST, METHODS, MODALITIES, RECOMMENDED
 from napari_plugin.scanfiles import Loaded, of_layers
+from napari_plugin.trying import Tried
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
 
@@ -157,8 +158,7 @@ class LearnPage(QScrollArea):
 
     def choose(self, **changes: Any) -> None:
         """Change the choice, and look again when the hand rests."""
-        changed: list[bool] = []
-        if self.try_to(lambda: changed.append(self.learner.choose(**changes))) and changed[0]:
+        if self.try_to(lambda: self.learner.choose(**changes)).value:
             self.settled.start(SETTLED)
 
     def ask_out(self) -> None:
@@ -215,16 +215,15 @@ class LearnPage(QScrollArea):
 
     # how it is done
 
-    def try_to(self, action: Callable[[], Any]) -> bool:
-        """Call the learner; show an InputError as its sentence. Says whether it went well."""
+    def try_to(self, action: Callable[[], Any]) -> Tried:
+        """Call the learner; show an InputError as its sentence. See `Tried`."""
         try:
-            action()
+            return Tried(True, action())
         except InputError as error:
             self.learner.message = str(error)
-            return False
+            return Tried(False)
         finally:
             self._show()
-        return True
 
     def _learning(self) -> str:
         return self.learner.status() if self.learner.stage == "learn" else ""
@@ -237,12 +236,11 @@ class LearnPage(QScrollArea):
             self._next = partial(self._begin, make)
             self.learner.stop()
             return
-        made: list[Generator[Any, None, Any]] = []
-        if not self.try_to(lambda: made.append(make())):
+        if not (made := self.try_to(make)):
             return
         problems: list[str] = []
         self.worker = start(
-            made[0],
+            made.value,
             event=self.learner.take,
             result=lambda _: None,
             error=lambda error: problems.append(sentence(error)),

@@ -13,6 +13,7 @@ from napari_plugin.asking import ask_file
 from napari_plugin.forms import button, narrow, row
 from napari_plugin.leavetool import KINDS
 from napari_plugin.measuredialog import MeasureDialog
+from napari_plugin.trying import Tried
 
 if TYPE_CHECKING:
     from napari_plugin.controller import Controller
@@ -36,14 +37,14 @@ class LeaveRows(QWidget):
 
     Args:
         controller: The plugin's.
-        try_to: Calls it and shows its sentence where it refuses; says whether it went well.
+        try_to: Calls it and shows its sentence where it refuses; see `Tried`.
         begin: Starts the work that it makes.
     """
 
     def __init__(
         self,
         controller: "Controller",
-        try_to: Callable[..., bool],
+        try_to: Callable[..., Tried],
         begin: Callable[[Callable[[], Any]], None],
     ) -> None:
         super().__init__()

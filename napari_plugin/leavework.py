@@ -259,7 +259,9 @@ def apply_to_others(model: "Model", images: Sequence[tuple[Image, str]], kept: S
                 if isinstance(event, Preview):
                     mask[event.region] = event.mask
                 elif isinstance(event, Step) and event.stage == "predict":
-                    yield Step("others", before + event.index, total, info={"image": name})
+                    # with less memory there are more and smaller tiles: a share of those that were counted
+                    now = before + event.index * tiles // event.total
+                    yield Step("others", now, total, info={"image": name})
                 elif isinstance(event, Note):
                     yield Note(f"{name}: {event.text}")
             yield Elsewhere(number, mask)  # whole, or not at all where it is stopped

@@ -12,6 +12,7 @@ from napari_plugin.taglayer import to_rows
 from wsseg.colours import class_colour
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, is_image, read_image, stem_of
+from wsseg.world import world_of
 
 MOST = 12  # images of a dataset opened at once; a layer each, and napari slows down with many
 LayerData = tuple[Any, dict[str, Any], str]
@@ -126,14 +127,25 @@ def _hint_layers(image: Image, hints: Hints, path: Path, classes: dict[int, str]
     return layers
 
 
+def _shown(unit: str) -> str:
+    """A unit as napari takes it; pixels for what is none, or what it does not know."""
+    from tokenize import TokenError
+
+    from pint import PintError, get_application_registry
+
+    try:
+        get_application_registry().Unit(unit or "pixel")
+    except (PintError, ValueError, AssertionError, TokenError):  # what pint's parser ends with
+        return "pixel"
+    return unit or "pixel"
+
+
 def _grid(image: Image) -> dict[str, Any]:
     """Scale, units and names of the spatial axes."""
     names = "xyz" if image.kind == "nifti" else "zyx"[-image.ndim :]
     labels = [str(axis["name"]) for axis in image.geometry.get("axes", ())] if image.kind == "zarr" else []
-    unit = "mm" if image.kind in ("nifti", "dicom") else "pixel"
-    units = [str(axis.get("unit", "pixel")) for axis in image.geometry.get("axes", ())] if labels else []
     return {
         "scale": image.spacing,
-        "units": tuple(units or [unit] * image.ndim),
+        "units": tuple(_shown(unit) for unit in world_of(image).units),
         "axis_labels": tuple(labels or names[: image.ndim]),
     }

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_plugin.autosave import Autosave
 from napari_plugin.forms import button, row
+from napari_plugin.trying import Tried
 from napari_plugin.writer import MODEL
 from wsseg.journal import LINES
 
@@ -18,14 +19,14 @@ class RestoreRow(QWidget):
 
     Args:
         autosave: Of the widget.
-        try_to: Calls the controller and shows its sentence where it refuses; says whether it went well.
+        try_to: Calls the controller and shows its sentence where it refuses; see `Tried`.
         begin: Starts the work that it makes.
     """
 
     def __init__(
         self,
         autosave: Autosave,
-        try_to: Callable[..., bool],
+        try_to: Callable[..., Tried],
         begin: Callable[[Callable[[], Any]], None],
     ) -> None:
         super().__init__()

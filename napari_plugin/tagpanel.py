@@ -22,6 +22,7 @@ from napari_plugin.classlist import swatch
 from napari_plugin.forms import button, form, row
 from napari_plugin.layers import to_image
 from napari_plugin.tagstrip import TagStrip
+from napari_plugin.trying import Tried
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -45,7 +46,7 @@ class TagPanel(QWidget):
         viewer: napari's; it gets the keys.
         controller: The plugin's.
         steps: The box of training steps, 0 = the usual ones.
-        try_to: Calls it and shows its sentence where it refuses; says whether it went well.
+        try_to: Calls it and shows its sentence where it refuses; see `Tried`.
         begin: Starts the work that it makes.
         view: Gives the viewer's point and the axes on screen, in the image's axes.
         choose: Works on another image.
@@ -56,7 +57,7 @@ class TagPanel(QWidget):
         viewer: "Viewer",
         controller: "Controller",
         steps: QSpinBox,
-        try_to: Callable[..., bool],
+        try_to: Callable[..., Tried],
         begin: Callable[[Callable[[], Any]], None],
         view: Callable[[], Any],
         choose: Callable[[Any], None],
@@ -173,9 +174,8 @@ class TagPanel(QWidget):
 
     def next_image(self) -> None:
         """Go on with the next image of the kind."""
-        found: list[Any] = []
-        if self.try_to(lambda: found.append(self.controller.tags.next_image())):
-            self.choose(found[0])
+        if found := self.try_to(self.controller.tags.next_image):
+            self.choose(found.value)
 
     def find_heat(self) -> None:
         """Learn from the tags."""

@@ -33,6 +33,7 @@ from napari_plugin.restorerow import RestoreRow
 from napari_plugin.taglayer import is_heat
 from napari_plugin.tagpanel import TagPanel
 from napari_plugin.trainrows import TrainRows
+from napari_plugin.trying import Tried
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
 
@@ -256,28 +257,26 @@ class SegmentWidget(QScrollArea):
         if self.worker is None and self.controller.objects_due():
             self.begin(self.controller.find_objects)
 
-    def try_to(self, action: Callable[..., Any], *arguments: Any) -> bool:
-        """Call the controller; show an InputError as its sentence. Says whether it went well."""
+    def try_to(self, action: Callable[..., Any], *arguments: Any) -> Tried:
+        """Call the controller; show an InputError as its sentence. See `Tried`."""
         self.controller.message = ""
         try:
-            action(*arguments)
+            return Tried(True, action(*arguments))
         except InputError as error:
             self.controller.message = str(error)
-            return False
+            return Tried(False)
         finally:
             self._list_layers()
-        return True
 
     def begin(self, make: Callable[[], Any]) -> None:
         """Start the work that the controller makes, unless some is under way."""
         if self.worker is not None:
             return
-        made: list[Any] = []
-        if not self.try_to(lambda: made.append(make())):
+        if not (made := self.try_to(make)):
             return
         c, generation = self.controller, self.controller.generation
         self.worker = start(
-            made[0],
+            made.value,
             event=lambda event: c.take(event, generation),
             result=lambda model: c.keep(model, generation),
             error=lambda error: self._show_error(error, generation),

@@ -62,7 +62,6 @@ def test_a_tagged_slice_is_a_bag_and_a_volume_without_any_class_is_one_a_slice(t
         ("a,1\nb,1\nc,\nd,\ne,\n", None, "only 2 images with class 1 .* are tagged; at least 3"),
         ("a,1\nb,1\nc,1\nd,1\ne,1\nf,\n", None, "only 1 image without class 1 .* is tagged"),
         ("a,\nb,\nc,\n", None, "no image has any class"),
-        ("a,1\nb,1\nc,1\nd,\ne,\nf,\n", {"1": "x", "2": "y"}, r"no image has class 2 \(y\)"),
     ],
 )
 def test_tags_that_tell_nothing_apart(tmp_path, rows, classes, reason):
@@ -70,6 +69,15 @@ def test_tags_that_tell_nothing_apart(tmp_path, rows, classes, reason):
     with pytest.raises(InputError, match=rf"tags\.csv: {reason}"):
         bags_of(folder)
     assert "tags.csv" in wsseg_("check", folder, code=2).output
+
+
+def test_a_class_that_no_tag_names_is_left_out_and_told(tmp_path):
+    rows = "image,class\na,1\nb,1\nc,1\nd,\ne,\nf,\n"
+    folder = tagged(tmp_path, rows, classes={"1": "x", "2": "y"})
+    assert bags_of(folder).classes == {1: "x"}
+    assert "No hint names y; the model will never answer it." in " ".join(
+        wsseg_("check", folder).stderr.split()
+    )
 
 
 def test_no_tags_and_slices_along_two_axes(tmp_path):

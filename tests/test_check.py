@@ -8,11 +8,7 @@ import pytest
 import tifffile
 
 from wsseg.dataset import check_dataset, open_dataset
-from wsseg.errors import InputError
-from wsseg.fit import fit_steps, make_sample
-from wsseg.normalise import Normalisation
 from wsseg.steps import finish
-from wsseg.train import TrainConfig
 
 
 def picture(path, values):
@@ -62,7 +58,7 @@ def test_counts_by_hand(tmp_path):
     # a float32 channel, an int64 target and a float32 weight; then 4 float32 probabilities of one image
     assert found.memory == 4 * 20 * (4 + 8 + 4) + 20 * 4 * 4
     roof, notes = found.warnings
-    assert "class 9 (roof) is marked nowhere" in roof
+    assert roof.endswith(": No hint names roof; the model will never answer it.")
     assert "notes.txt" in notes
 
 
@@ -112,19 +108,33 @@ def test_missing_background_is_told(tmp_path, value, told):
     assert any("no background is marked" in error for error in found.errors) == told
 
 
-def test_a_class_that_fit_would_find_no_example_of_is_an_error(tmp_path):
+@pytest.mark.parametrize(("value", "told"), [(1, ""), (255, "only background is marked"), (0, "")])
+def test_what_fit_refuses_is_an_error_and_what_it_leaves_out_is_none(tmp_path, value, told):
     picture(tmp_path / "images/a.png", noise(4, 5))
     scribbles = np.zeros((4, 5), np.uint8)
-    scribbles[0], scribbles[1] = 1, 255
+    scribbles[0], scribbles[1] = value, 255 * (value > 0)
     picture(tmp_path / "hints/a.png", scribbles)
-    (tmp_path / "classes.json").write_text('{"1": "wall", "4": "roof"}')
+    (tmp_path / "classes.json").write_text('{"1": "wall", "4": "roof", "5": "door"}')
+    found = finish(check_dataset(open_dataset(tmp_path)))
+    assert [told in error for error in found.errors] == ([True] if told else [])
+    named = any("No hint names roof, door; the model will never answer them." in w for w in found.warnings)
+    assert named == (value == 1)
+
+
+def test_a_dataset_goes_on_without_classes_that_nothing_names(tmp_path):
+    picture(tmp_path / "images/a.png", noise(4, 5))
+    scribbles = np.zeros((4, 5), np.uint8)
+    scribbles[0], scribbles[1] = 4, 255
+    picture(tmp_path / "hints/a.png", scribbles)
+    (tmp_path / "clicks.csv").write_text("image,class,axis-0,axis-1\na,0,2,2\n")
+    (tmp_path / "classes.json").write_text('{"1": "wall", "4": "roof", "5": "door"}')
     dataset = open_dataset(tmp_path)
-    (error,) = finish(check_dataset(dataset)).errors
-    assert "class 4 (roof) is marked nowhere" in error
-    image, hints = dataset.read(dataset.items[0])
-    sample = make_sample(image, hints, dataset.classes, Normalisation())
-    with pytest.raises(InputError, match="No hint names roof"):
-        finish(fit_steps([sample], dataset.classes, TrainConfig(steps=1)))
+    assert dataset.leave_out_unnamed([5]) == {1: "wall"}
+    assert dataset.classes == {4: "roof", 5: "door"}
+    assert dataset.leave_out_unnamed() == {5: "door"}
+    (tmp_path / "hints/a.png").unlink()
+    dataset = open_dataset(tmp_path)
+    assert dataset.leave_out_unnamed() == {}  # only background: a mistake of another kind
 
 
 def test_an_empty_image_is_told(tmp_path):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import wsseg.fit
 from wsseg.budget import steps_for
 from wsseg.cli import app
-from wsseg.commands.options import duration, size
+from wsseg.commands.options import duration
 from wsseg.images import read_labels
 from wsseg.train import Trainer
 
@@ -71,6 +71,7 @@ def test_check_tells_what_is_there(data, dims):
     assert "2 hint maps" in shown
     marked = sum(np.count_nonzero(read_labels(path) == 1) for path in (data / "hints").iterdir())
     assert f"Class 1 (ball): {marked} voxels marked" in shown
+    assert "% of the voxels painted" in shown
     assert ("Spacing: 1 × 1.5 × 2" if dims == 3 else "Spacing: 1 × 1\n") in shown
     assert "A run: about" in shown
 
@@ -83,6 +84,21 @@ def test_check_tells_clicks_where_nothing_is_painted(tmp_path, data, dims):
     shown = wsseg_("check", data).stdout
     assert "Class 0 (background): 2 clicks marked" in shown
     assert "Class 1 (ball): 1 click marked" in shown
+    assert "Hints: 3 clicks\n" in shown  # which are no share of the voxels
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("boxes", "Hints: 2 boxes\nClass 1 (class 1): 2 boxes marked\n"),
+        ("tags", "Hints: 2 tagged images\nClass 1 (class 1): 2 tags marked\n"),
+    ],
+)
+def test_check_and_robot_count_what_is_no_paint(tmp_path, data, dims, kind, told):
+    out = tmp_path / "made"
+    arguments = ["robot", tmp_path / "truth", "--images", data / "images", "--out", out, "--kind", kind]
+    assert f"2 images with {kind} in {out}: 2 {kind} of class 1, about" in wsseg_(*arguments).stdout
+    assert told in wsseg_("check", out, code=0 if kind == "boxes" else 2).stdout
 
 
 def test_check_lists_every_problem_and_ends_with_2(data):
@@ -139,6 +155,21 @@ def test_fit_starts_from_a_model(tmp_path, model, data):
     wsseg_("fit", data, "--out", tmp_path / "next", "--init", model, "--steps", 2)
     config = json.loads((tmp_path / "next" / "config.json").read_text())
     assert config["provenance"]["init"]
+
+
+def test_a_class_that_no_hint_names_is_left_out_and_ids_stay(tmp_path, data, dims):
+    for path in list((data / "hints").iterdir()):
+        painted = np.asarray(read_labels(path)).astype(np.uint8)
+        write_any(data / "hints", path.name.split(".")[0], np.where(painted == 1, 7, painted))
+    (data / "classes.json").write_text('{"2": "tumour", "7": "ball", "9": "stroma"}')
+    told = " ".join(wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2).stderr.split())
+    assert "No hint names tumour, stroma; the model will never answer them." in told
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    assert config["classes"] == {"7": "ball"}
+    assert set(config["quality"]["dice"]) == {"7"}
+    wsseg_("predict", tmp_path / "model", data / "images", "--out", tmp_path / "masks")
+    for path in (tmp_path / "masks").glob("ball*"):
+        assert set(np.unique(read_labels(path))) <= {0, 7}
 
 
 def test_images_without_hints_do_not_disturb(tmp_path, data, dims):
@@ -200,7 +231,7 @@ class TestResume:
 
     def test_a_finished_model_is_left_alone(self, model, data):
         before = (model / "weights.safetensors").stat().st_mtime_ns
-        told = wsseg_("fit", data, "--out", model, "--resume").stdout
+        told = wsseg_("fit", data, "--out", model, "--steps", 2, "--resume").stdout
         assert "finished model" in told
         assert (model / "weights.safetensors").stat().st_mtime_ns == before
 
@@ -255,11 +286,6 @@ def test_a_stopped_command_does_not_wait_for_libraries_to_be_unloaded():
 )
 def test_times_are_told_as_a_person_does(seconds, words):
     assert duration(seconds) == words
-
-
-@pytest.mark.parametrize(("count", "words"), [(100, "1 MB"), (19.2e6, "20 MB"), (1.5e9, "1.5 GB")])
-def test_sizes_are_told_as_a_person_does(count, words):
-    assert size(count) == words
 
 
 def test_check_loads_no_torch(tmp_path):

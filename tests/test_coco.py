@@ -141,7 +141,7 @@ def test_an_id_that_is_a_list_is_one_bad_box(tmp_path, key):
         ({"bbox": [3, 1, 2, 2], "image_id": 11}, "has no “bbox3d” of 6 numbers"),
         ({"bbox": [3, 1, 2, 2], "image_id": 12}, "its image_id 12 is not among"),
         ({"bbox": [3, 1, 2, 2], "category_id": 9}, "its category_id 9 is not among"),
-        ({"bbox": [3, 1, 2, 2], "id": None}, "annotation 0 has the id None"),
+        ({"bbox": [3, 1, 2, 2], "id": None}, "annotation #0 has no id; a whole number"),
     ],
 )
 def test_a_box_with_a_mistake(tmp_path, annotation, reason):
@@ -149,9 +149,25 @@ def test_a_box_with_a_mistake(tmp_path, annotation, reason):
         read_boxes(save(tmp_path, annotation), known())
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("7", 'has the id "7", in quotes, which'),
+        (7.5, "has the id 7.5, which is no"),
+        (True, "id true, which"),
+    ],
+)
+def test_an_id_that_is_no_whole_number(tmp_path, number, words):
+    path = save(tmp_path, {"bbox": [1, 1, 2, 2], "id": number})
+    with pytest.raises(InputError, match=f"annotation #0 .*{words}"):
+        read_boxes(path, known())
+
+
 def test_ids_are_unique(tmp_path):
     path = save(tmp_path, {"bbox": [1, 1, 2, 2]}, {"bbox": [1, 1, 2, 2], "id": 1})
-    with pytest.raises(InputError, match="annotation 1 has the id 1; a whole number of its own"):
+    with pytest.raises(
+        InputError, match="annotation #1 has the id 1, as an earlier one has; an id of its own"
+    ):
         read_boxes(path, known())
 
 
@@ -214,7 +230,12 @@ def test_a_lenient_reader_tells_every_oddity_and_keeps_the_rest(tmp_path):
     for number, word in words.items():
         assert f"annotation {number}: " in boxes.refused[number]
         assert word in boxes.refused[number]
-    assert "the id None" in boxes.refused["#9"]
+    assert "has no id" in boxes.refused["#9"]
+    # of 6, whose place is that of 1, 7 and 8, whose image is none, nothing is to be said
+    assert boxes.doubtful == {"flat": (((0, 0), (4, 5)),)}
+    assert boxes.unplaced == {"flat"}
+    assert boxes.unknown("flat") == (((0, 0), (4, 5)),) * 2
+    assert boxes.unknown("deep") == ()
 
 
 def test_a_strict_reader_stops_at_twins(tmp_path):
@@ -227,4 +248,6 @@ def test_an_image_of_another_size_is_told(tmp_path):
     path = save(tmp_path, {"bbox": [3, 2, 5, 4]}, images=images)
     with pytest.raises(InputError, match="is 20 × 10 pixels, but the file says 10 × 20"):
         read_boxes(path, known())
-    assert "another version" in read_boxes(path, known(), lenient=True).refused[1]
+    boxes = read_boxes(path, known(), lenient=True)
+    assert "another version" in boxes.refused[1]
+    assert boxes.unplaced == {"flat"}

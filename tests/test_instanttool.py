@@ -241,7 +241,7 @@ def test_large_images_are_off_by_themselves_and_say_what_they_would_cost(monkeyp
     big = np.broadcast_to(np.zeros((), np.float32), (4000, 4000, 100))
     controller.choose_image(controller.layers[0].__class__(big, name="big"))
     tool.follow()
-    assert "20.0 GB" in tool.words()
+    assert "21.5 GB" in tool.words()
 
 
 def test_turned_off_it_sends_nothing_more_and_turned_on_it_answers_what_was_drawn_meanwhile():

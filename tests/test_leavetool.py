@@ -238,6 +238,22 @@ def test_other_images_are_predicted_and_marked_ones_stay():
     assert c.image is here
 
 
+def test_progress_ends_at_its_total_where_tiles_are_made_smaller(monkeypatch):
+    def small(config, image, **options):
+        yield from ()
+        return (8, 8)
+
+    monkeypatch.setattr("napari_plugin.session.told_prediction", small)
+    c = scene(picture("here"), picture("other"), picture("last"))
+    c.model = tiny_model(2)
+    events = run(c, c.leaving.apply_to_others())
+    steps = [e for e in events if isinstance(e, Step) and e.stage == "others"]
+    assert len(steps) > steps[0].total
+    indices = [s.index for s in steps]
+    assert indices == sorted(indices)
+    assert indices[-1] == steps[-1].total
+
+
 def test_other_images_stop_between_tiles_and_leave_no_half_mask():
     here, other, last = picture("here"), picture("other"), picture("last")
     c = scene(here, other, last)

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Layer
@@ -128,6 +129,23 @@ def test_what_is_not_ours_is_left_to_others(tmp_path):
     assert get_reader(str(tmp_path / "notes.txt")) is None
     assert get_reader(str(tmp_path)) is None
     assert get_reader([str(tmp_path / "a.nii"), str(tmp_path / "b.nii")]) is None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "unit"),
+    [
+        ({"axes": "ZYX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2.0}, "µm"),
+        ({"axes": "ZYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "blorps"}, "pixel"),
+        ({"axes": "ZYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "("}, "pixel"),
+        ({"axes": "ZYX"}, "pixel"),
+    ],
+)
+def test_a_tiff_has_the_units_that_it_names(tmp_path, metadata, unit):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, np.zeros((3, 8, 9), np.uint8), ome=True, metadata=metadata)
+    ((data, options, _),) = get_reader(str(path))(str(path))
+    assert options["units"][-1] == unit
+    assert str(Layer.create(data, options, "image").units[-1]) in ("micrometer", "pixel")
 
 
 def test_a_series_of_slices_is_shown_slice_by_slice(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from wsseg.memory import is_out_of_memory, smaller_tile, tile_advice
+from wsseg.memory import in_words, is_out_of_memory, smaller_tile, tile_advice
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,18 @@ def test_there_is_another_advice_for_the_smallest_tile():
     sentence = str(tile_advice("scan.nii.gz", (8, 8), (8, 8)))
     assert "--tile" not in sentence
     assert "--device cpu" in sentence
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "1 MB"),
+        (19.2e6, "19 MB"),
+        (999.4e6, "999 MB"),
+        (999.6e6, "1.0 GB"),
+        (1.5e9, "1.5 GB"),
+        (20e9, "20.0 GB"),
+    ],
+)
+def test_sizes_are_told_as_a_person_does(count, words):
+    assert in_words(count) == words

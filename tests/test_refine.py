@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
-from tiny import SIZE, decode, files_in, small_plans, write_any, wsseg_
+from tiny import SIZE, change_boxes, decode, files_in, make_boxed, small_plans, write_any, wsseg_
 
 import wsseg.refine
 import wsseg.rounds
@@ -22,26 +22,7 @@ from wsseg.recipes import METHODS
 def boxed(tmp_path, dims, monkeypatch):
     """Two images with two blocks each, and tight boxes; the truth beside."""
     small_plans(monkeypatch)
-    size = SIZE[dims]
-    for index in range(2):
-        truth = np.zeros(size, np.uint8)
-        truth[(slice(2, 9),) + (slice(1, 6),) * (dims - 1)] = 1
-        truth[(slice(10, 15),) + (slice(2, 7),) * (dims - 1)] = 2
-        noise = np.random.default_rng(index).normal(0, 12, size)
-        image = np.clip(60 + 110 * (truth > 0) + noise, 0, 255).astype(np.uint8)
-        write_any(tmp_path / "images", f"scan{index}", image)
-        write_any(tmp_path / "truth", f"scan{index}", truth)
-    wsseg_(
-        *["robot", tmp_path / "truth", "--images", tmp_path / "images", "--out", tmp_path / "data"],
-        *["--kind", "boxes", "--instances"],
-    )
-    return tmp_path / "data"
-
-
-def change(data, function):
-    content = json.loads((data / "boxes.json").read_text())
-    function(content)
-    (data / "boxes.json").write_text(json.dumps(content))
+    return make_boxed(tmp_path / "data", dims)
 
 
 def masks_of(out):
@@ -127,22 +108,6 @@ class TestResults:
             entry = coco.anns[number]
             assert decode(coco.annToRLE(entry)).sum() == entry["area"]
 
-    def test_painted_hints_join_the_labels(self, tmp_path, boxed, dims):
-        from wsseg.boxes import filled
-        from wsseg.boximages import BoxImages
-        from wsseg.dataset import open_dataset
-        from wsseg.normalise import Normalisation
-
-        painted = np.zeros(SIZE[dims], np.uint8)
-        painted[2], painted[-1] = 255, 1
-        write_any(boxed / "hints", "scan0", painted)
-        images = BoxImages(open_dataset(boxed), Normalisation())
-        opened = images.open(images.items[0])
-        labels = opened.sample([filled(box) for box in opened.boxes], {1: 1}).labels
-        assert (labels.target[2] == 0).all()
-        assert (labels.target[-1] == 1).all()
-        assert labels.target[3:9, 2].any()
-
 
 class TestRules:
     def decisions(self, out):
@@ -220,7 +185,7 @@ class TestOddities:
                 {"id": 60, "image_id": 1, "category_id": 1, key: [float("nan")] * len(zero)},
             ]
 
-        change(boxed, spoil)
+        change_boxes(boxed, spoil)
         (boxed / "classes.json").unlink()  # or the strange category would be an error
         result = wsseg_("refine", boxed, "--out", tmp_path / "out", "--steps", 2, "--rounds", 1)
         found = masks_of(tmp_path / "out")
@@ -246,33 +211,11 @@ class TestOddities:
             first = content["annotations"][0]
             content["annotations"] += [{**first, "id": 1, "note": "again"}, {**first, "id": [1]}]
 
-        change(boxed, spoil)
+        change_boxes(boxed, spoil)
         wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", "box", "--rounds", 0)
         entries = json.loads((tmp_path / "out" / "masks.json").read_text())["annotations"]
         assert [entry["status"] for entry in entries] == ["kept"] * 4 + ["ignored"] * 2
         assert all("segmentation" not in entry and "has the id" in entry["reason"] for entry in entries[4:])
-
-    def test_a_crowd_is_unknown_and_an_image_without_boxes_is_background(self, tmp_path, boxed, dims):
-        from wsseg.boximages import BoxImages
-        from wsseg.dataset import open_dataset
-        from wsseg.normalise import Normalisation
-
-        def empty_one(content):
-            content["annotations"] = content["annotations"][:2]
-            content["annotations"][1]["iscrowd"] = 1
-
-        change(boxed, empty_one)
-        images = BoxImages(open_dataset(boxed), Normalisation())
-        assert [item.stem for item in images.items] == ["scan0", "scan1"]
-        from wsseg.boxes import filled
-
-        with_crowd, without = (images.open(item) for item in images.items)
-        labels = with_crowd.sample([filled(box) for box in with_crowd.boxes], {1: 1}).labels
-        truth = np.asarray(read_labels(next((tmp_path / "truth").iterdir())))
-        assert np.array_equal(labels.weight == 0, truth == 2)
-        labels = without.sample([], {1: 1}).labels
-        assert labels.target.sum() == 0
-        assert (labels.weight == 1).all()
 
     def test_a_broken_image_is_left_out_with_its_boxes(self, tmp_path, boxed, dims):
         path = sorted((boxed / "images").iterdir())[1]
@@ -288,9 +231,9 @@ class TestOddities:
         ("spoil", "words"),
         [
             (lambda data: (data / "boxes.json").unlink(), "has no boxes.json"),
-            (lambda data: change(data, lambda c: c.update(annotations=[])), "no box that can be used"),
+            (lambda data: change_boxes(data, lambda c: c.update(annotations=[])), "no box that can be used"),
             (lambda data: (data / "boxes.json").write_text("{"), "is not JSON"),
-            (lambda data: change(data, lambda c: c.pop("images")), "no list “images”"),
+            (lambda data: change_boxes(data, lambda c: c.pop("images")), "no list “images”"),
         ],
     )
     def test_a_dataset_without_boxes_is_told(self, tmp_path, boxed, spoil, words):
@@ -366,7 +309,7 @@ class TestResume:
     def test_changed_boxes_are_noticed(self, tmp_path, boxed):
         arguments = ["refine", boxed, "--rounds", 0, "--out", tmp_path / "out"]
         wsseg_(*arguments)
-        change(boxed, lambda content: content["annotations"].pop())
+        change_boxes(boxed, lambda content: content["annotations"].pop())
         assert "other boxes" in wsseg_(*arguments, "--resume", code=2).stderr
 
 

@@ -192,6 +192,23 @@ def test_wrong_options(options, says, pictures, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "says"),
+    [
+        ("lasso", {}, "There is no kind of hint “lasso”"),
+        ("slices", {"every": 2, "count": 3}, "Every K-th slice and a count"),
+        ("boxes", {"count": 3}, "Boxes know no slices"),
+        ("slices", {"axis": 5}, "There is no axis 5"),
+        ("boxes", {"jitter": 0.7}, "jitter is 0.7"),
+    ],
+)
+def test_a_wrong_option_blames_no_file(kind, options, says, pictures, tmp_path):
+    with pytest.raises(InputError, match=f"^{says}"):
+        finish(robot_steps(*pictures[:2], tmp_path / "out", kind, **options))
+    with pytest.raises(InputError, match=r"a\.tif: The truth has 2 axes and no axis 2"):
+        finish(robot_steps(*pictures[:2], tmp_path / "out", "slices", axis=2))
+
+
 def test_truth_of_another_size(pictures, tmp_path):
     tifffile.imwrite(pictures[0] / "b.tif", np.zeros((40, 49), np.uint8))
     with pytest.raises(InputError, match=r"b\.tif"):

@@ -134,8 +134,10 @@ def tagged_squares(folder, dims, *, random=False, count=16):
 
 def test_seeds_from_tags_alone(tmp_path, dims):
     data, truths = tagged_squares(tmp_path / "data", dims)
+    (data / "classes.json").write_text('{"4": "square", "9": "ghost"}')
     said = wsseg_("seeds", data, "--out", tmp_path / "out", "--steps", 40, "--device", "cpu").output
     assert "Class 4 (square): AUC" in said
+    assert "no tag names ghost; it gets no seeds" in said
     assert "on 4 of 16 images held back" in said
     found = right = wanted = 0
     for item in open_dataset(data).items:

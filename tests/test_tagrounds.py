@@ -1,6 +1,7 @@
 """From tags to a model: labels between rounds, and `wsseg fit` on tags, alone and with other hints."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,13 +11,15 @@ from tiny import files_in, small_plans, write_any, wsseg_
 
 import wsseg.fit
 import wsseg.tagfit
+import wsseg.tagrounds
 from wsseg.bags import read_bags
 from wsseg.dataset import open_dataset
-from wsseg.fit import make_sample
+from wsseg.fit import make_sample, output_labels
 from wsseg.images import read_image, read_labels
 from wsseg.normalise import Normalisation
 from wsseg.tagrounds import new_labels, suppress
 from wsseg.unet import plan_encoder
+from wsseg.weak import over
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +59,8 @@ def test_sure_words_become_labels_and_what_was_painted_stays(tmp_path, dims):
     said[1][here], said[0][here] = 0.001, 0.999
     far = (slice(None), slice(-4, -2))
     said[1][far], said[0][far] = 0.999, 0.001
-    labels = new_labels(sample, hints, said, bags, item, dataset.classes)
+    labels = new_labels(sample, said, bags, item, dataset.classes)
+    labels = over(labels, output_labels(hints, sample.image, dataset.classes))
     painted = hints.scribbles > 0
     assert (labels.weight[painted] == 1).all()
     assert np.array_equal(labels.target[painted], (hints.scribbles[painted] == 4).astype(int))
@@ -67,16 +71,14 @@ def test_sure_words_become_labels_and_what_was_painted_stays(tmp_path, dims):
 
 
 def test_a_tagged_class_cannot_vanish_and_an_untagged_one_cannot_appear(tmp_path, dims):
-    sample, hints, bags, item, dataset = setting(tmp_path, dims)
+    sample, _, bags, item, dataset = setting(tmp_path, dims)
     nothing = np.stack([np.ones(SIZE[dims]), np.zeros(SIZE[dims])]).astype(np.float32)
-    labels = new_labels(sample, hints, nothing, bags, item, dataset.classes)
+    labels = new_labels(sample, nothing, bags, item, dataset.classes)
     assert np.array_equal(labels.weight, sample.labels.weight)
     empty = dataset.find("i00")
     image, no_hints = dataset.read(empty)
     everywhere = nothing[::-1].copy()
-    labels = new_labels(
-        make_background(image, no_hints, dataset), no_hints, everywhere, bags, empty, dataset.classes
-    )
+    labels = new_labels(make_background(image, no_hints, dataset), everywhere, bags, empty, dataset.classes)
     assert not labels.target.any()
 
 
@@ -135,6 +137,27 @@ def test_slices_with_tags_and_a_finished_mask_mix(tmp_path):
     wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 8, "--device", "cpu", "--terms", "expand")
     wsseg_("predict", tmp_path / "model", data / "images", "--out", tmp_path / "masks")
     assert read_image(tmp_path / "masks/i01.nii.gz").shape == SIZE[3]
+
+
+def test_a_class_without_seeds_is_left_out_and_told(tmp_path, monkeypatch):
+    data, _ = tagged_squares(tmp_path / "data", 2, count=8)
+    (data / "classes.json").write_text('{"4": "square", "6": "ghost"}')
+    table = data / "tags.csv"
+    table.write_text(table.read_text() + "".join(f"i{k:02},ghost\n" for k in (1, 3, 5)))
+    real = wsseg.tagrounds.seed_steps
+
+    def without_ghosts(*given, **options):
+        found = yield from real(*given, **options)
+        for path in (given[3] / "hints").iterdir():
+            seeds = np.asarray(read_labels(path)).astype(np.uint8)
+            write_any(path.parent, path.name.split(".")[0], np.where(seeds == 6, 0, seeds))
+        return replace(found, share={**found.share, 6: 0.0})
+
+    monkeypatch.setattr(wsseg.tagrounds, "seed_steps", without_ghosts)
+    arguments = ("--steps", 6, "--device", "cpu", "--terms", "expand,constrain")
+    told = wsseg_("fit", data, "--out", tmp_path / "model", *arguments).stderr
+    assert "No seeds were found of ghost; the model will never answer it." in " ".join(told.split())
+    assert json.loads((tmp_path / "model/config.json").read_text())["classes"] == {"4": "square"}
 
 
 def test_what_cannot_be_trained_on_is_told(tmp_path):

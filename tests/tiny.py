@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -89,6 +90,31 @@ def make_dataset(folder: Path, dims: int = 2, count: int = 2) -> Path:
         write_any(folder.parent / "truth", f"ball{index}", truth)
     (folder / "classes.json").write_text(json.dumps({"1": "ball"}))
     return folder
+
+
+def make_boxed(folder: Path, dims: int = 2) -> Path:
+    """A dataset folder with images scan0 and scan1 of two blocks each, tight boxes, and the truth beside."""
+    size, beside = SIZE[dims], folder.parent
+    for index in range(2):
+        truth = np.zeros(size, np.uint8)
+        truth[(slice(2, 9),) + (slice(1, 6),) * (dims - 1)] = 1
+        truth[(slice(10, 15),) + (slice(2, 7),) * (dims - 1)] = 2
+        noise = np.random.default_rng(index).normal(0, 12, size)
+        image = np.clip(60 + 110 * (truth > 0) + noise, 0, 255).astype(np.uint8)
+        write_any(beside / "images", f"scan{index}", image)
+        write_any(beside / "truth", f"scan{index}", truth)
+    wsseg_(
+        *["robot", beside / "truth", "--images", beside / "images", "--out", folder],
+        *["--kind", "boxes", "--instances"],
+    )
+    return folder
+
+
+def change_boxes(data: Path, function: Callable[[dict], object]) -> None:
+    """Let a function change what boxes.json says."""
+    content = json.loads((data / "boxes.json").read_text())
+    function(content)
+    (data / "boxes.json").write_text(json.dumps(content))
 
 
 def files_in(folder: Path) -> list[str]:

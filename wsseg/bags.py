@@ -70,16 +70,7 @@ def read_bags(dataset: Dataset) -> Bags:
     if not dataset.tags:
         raise InputError(f"{dataset.folder}: has no tags; tags.csv with columns image,class is right.")
     tags = {item: dataset.tags[item.stem] for item in dataset.items if item.stem in dataset.tags}
-    bags = make_bags(tags, lambda item: dataset.peek(item).shape, dataset.classes, str(where))
-    marked = {k for item in dataset.items for k in dataset.table_classes(item.stem)}
-    painted = any(item.hints or item.mask for item in dataset.items)
-    unnamed = [k for k in dataset.classes if k not in marked]
-    if unnamed and not painted:
-        raise InputError(
-            f"{where}: no {_what(bags)} has class {unnamed[0]} ({dataset.classes[unnamed[0]]}); tag some, or "
-            "take the class out of classes.json."
-        )
-    return bags
+    return make_bags(tags, lambda item: dataset.peek(item).shape, dataset.classes, str(where))
 
 
 def make_bags(

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from wsseg.boxes import Segment, place_of, render
+from wsseg.boxes import Segment, render
 from wsseg.boxterms import line_maps
+from wsseg.coco import Interval
 from wsseg.errors import InputError
 from wsseg.folder import Dataset, Item
 from wsseg.hints import Box, Hints
@@ -40,14 +41,15 @@ class BoxImage:
         image: Its values and geometry.
         statistics: How to normalise it.
         hints: Its boxes, and whatever else is marked on it.
-        crowds: Boxes around many objects; nothing is known of what is in them.
+        unknown: Where nothing is known beside what the boxes say, as (start, stop): in crowds, which are many
+            objects at once, and where refused boxes lie.
     """
 
     stem: str
     image: Image
     statistics: Statistics
     hints: Hints
-    crowds: tuple[Box, ...]
+    unknown: tuple[Interval, ...]
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -70,8 +72,8 @@ class BoxImage:
             lines: Whether to add what terms of the loss need to know of the boxes.
         """
         labels = render(self.image.shape, segments, outputs, all_boxed=self.hints.all_boxed)
-        for crowd in self.crowds:
-            place = place_of(crowd)
+        for start, stop in self.unknown:
+            place = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
             labels.weight[place][labels.target[place] == 0] = 0
         painted = weak_labels(self.hints, spacing=self.image.spacing)
         labels.weight[painted.known] = 0  # and stays so for a class without boxes, which has no output
@@ -141,7 +143,7 @@ class BoxImages:
         """
         image, hints = self.dataset.read(item)
         statistics = self.normalisation.measure(image, str(item.image))
-        return BoxImage(item.stem, image, statistics, hints, self.coco.crowds.get(item.stem, ()))
+        return BoxImage(item.stem, image, statistics, hints, self.coco.unknown(item.stem))
 
     def look(self, *, strict: bool) -> Generator[Step, None, None]:
         """Open every image once and note the bad ones in `bad`, which are left out from then on.

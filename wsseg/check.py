@@ -13,6 +13,7 @@ from wsseg.formats.labels import count_values
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, is_image
 from wsseg.steps import Step
+from wsseg.tables import unnamed_words
 
 _BYTES_A_VOXEL = 8 + 4  # target int64 and weight float32; each channel adds float32
 
@@ -88,9 +89,9 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
             except InputError as error:
                 errors.append(str(error))
         classes = dataset.classes
-        told = _hint_problems(dataset, counts, classes, marked)
-        # fit, which is all that painted hints are for, needs an example of every class
-        (errors if counts["unmarked"] < counts["images"] and _for_fit(counts) else warnings).extend(told)
+        wrong, odd = _hint_problems(dataset, counts, classes, marked)
+        errors += wrong
+        warnings += odd
         if dataset.tags:
             try:
                 read_bags(dataset)
@@ -147,21 +148,20 @@ def _for_fit(counts: Mapping[str, int]) -> bool:
 
 def _hint_problems(
     dataset: Dataset, counts: Mapping[str, int], classes: Mapping[int, str], marked: Mapping[int, int]
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
+    """What fit would refuse, and what it would go on without, said as it says it."""
     if counts["unmarked"] == counts["images"]:
-        return [f"{dataset.folder}: nothing is marked on any image; a run needs hints."]
-    problems = []
+        return [], [f"{dataset.folder}: nothing is marked on any image; a run needs hints."]
     named = set(marked)
     for item in dataset.items:
         named |= dataset.table_classes(item.stem)
-    for class_id in sorted(set(classes) - named):
-        problems.append(
-            f"{dataset.folder}: class {class_id} ({classes[class_id]}) is marked nowhere; mark it, or "
-            "take it out of classes.json."
-        )
+    unnamed = {k: name for k, name in classes.items() if k not in named}
+    if len(unnamed) == len(classes):
+        return [f"{dataset.folder}: only background is marked; a model needs hints of a class, too."], []
+    wrong = []
     if _for_fit(counts) and 0 not in named:
-        problems.append(f"{dataset.folder}: no background is marked; paint some 255 where no object is.")
-    return problems
+        wrong.append(f"{dataset.folder}: no background is marked; paint some 255 where no object is.")
+    return wrong, [f"{dataset.folder}: {unnamed_words(unnamed)}"] if unnamed else []
 
 
 def _strays(dataset: Dataset) -> list[str]:

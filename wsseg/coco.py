@@ -1,5 +1,6 @@
 """boxes.json: COCO's boxes, and the same in 3D, turned into half-open voxel intervals at the door."""
 
+import json
 import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from wsseg.hints import Box
 from wsseg.tables import Known, known_classes, read_json
 
 MOST = 254  # classes; 255 is background in hint maps
+Interval = tuple[tuple[int, ...], tuple[int, ...]]  # (start, stop) along each axis, half-open
 _NOISE = 1e-6  # x + w in floats may pass a whole number by this without meaning the next voxel
 
 
@@ -25,6 +27,8 @@ class Boxes:
         twins: Annotation id to that of an earlier one of the same image, class and box.
         listed: The images of the dataset that the file lists, with boxes or without.
         refused: Annotation id (or "#n", the n-th, where it has none of its own) to what is wrong with it.
+        doubtful: Where refused annotations lie, by stem: there is an object, and nobody knows of which kind.
+        unplaced: Images with a refused annotation that does not say where it lies: an object may be anywhere.
     """
 
     by_stem: Mapping[str, tuple[Box, ...]]
@@ -33,6 +37,13 @@ class Boxes:
     twins: Mapping[int, int] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
     refused: Mapping[int | str, str] = field(default_factory=dict)
+    doubtful: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
+    unplaced: frozenset[str] = frozenset()
+
+    def unknown(self, stem: str) -> tuple[Interval, ...]:
+        """Where nothing is known of an image beside what its boxes say: in crowds and refused boxes."""
+        crowds = ((box.start, box.stop) for box in self.crowds.get(stem, ()))
+        return (*crowds, *self.doubtful.get(stem, ()))
 
 
 def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
@@ -68,15 +79,14 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
     first: dict[tuple[str, int, tuple[int, ...], tuple[int, ...]], int] = {}
     twins: dict[int, int] = {}
     refused: dict[int | str, str] = {}
+    open_: list[tuple[str, Interval | None]] = []
     taken: set[int] = set()
     for index, entry in enumerate(entries):
         number: Any = entry.get("id")
-        own = isinstance(number, int) and number not in taken
+        own = type(number) is int and number not in taken
         try:
             if not own:
-                raise InputError(
-                    f"{path}: annotation {index} has the id {number}; a whole number of its own is right."
-                )
+                raise InputError(f"{path}: annotation #{index} {_bad_id(entry)}")
             taken.add(number)
             where = f"{path}, annotation {number}"
             stem, box = _box(entry, number, images, classes, known, where)
@@ -94,6 +104,7 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
             if not lenient:
                 raise
             refused[number if own else f"#{index}"] = str(error)
+            open_ += _left_open(entry, images, known)
     listed = (known.find(str(entry.get("file_name", ""))) for entry in images.values())
     return Boxes(
         by_stem={stem: tuple(boxes) for stem, boxes in found.items()},
@@ -102,7 +113,51 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
         twins=twins,
         listed=frozenset(stem for stem in listed if stem is not None),
         refused=refused,
+        doubtful=_doubtful(open_, found),
+        unplaced=frozenset(stem for stem, place in open_ if place is None),
     )
+
+
+def _bad_id(entry: Mapping[str, Any]) -> str:
+    """What is wrong with the id of an annotation, as the end of a sentence."""
+    number = entry.get("id")
+    if number is None:
+        return "has no id; a whole number of its own is right."
+    if type(number) is int:
+        return f"has the id {number}, as an earlier one has; an id of its own is right."
+    what = "in quotes, which makes it text" if isinstance(number, str) else "which is no whole number"
+    return f"has the id {json.dumps(number, ensure_ascii=False)}, {what}; a whole number such as 7 is right."
+
+
+def _left_open(
+    entry: Mapping[str, Any], images: Mapping[Any, dict[str, Any]], known: Known
+) -> list[tuple[str, Interval | None]]:
+    """The image of a refused annotation and where it lies in it, None where that can't be told.
+
+    Empty where not even the image is known.
+    """
+    image = images.get(_key(entry, "image_id"), {})
+    stem = known.find(str(image.get("file_name", "")))
+    if stem is None:
+        return []
+    shape = known.shape_of(stem)
+    try:
+        _check_size(image, shape, "")
+        return [(stem, to_interval(entry, shape, ""))]
+    except InputError:
+        return [(stem, None)]
+
+
+def _doubtful(
+    open_: list[tuple[str, Interval | None]], found: Mapping[str, list[Box]]
+) -> dict[str, tuple[Interval, ...]]:
+    """Places of refused annotations by stem, but for those that are the box of another."""
+    places: dict[str, set[Interval]] = {}
+    for stem, place in open_:
+        if place:
+            places.setdefault(stem, set()).add(place)
+    known = {stem: {(box.start, box.stop) for box in found.get(stem, ())} for stem in places}
+    return {stem: tuple(sorted(own - known[stem])) for stem, own in places.items() if own - known[stem]}
 
 
 def _box(
@@ -122,14 +177,19 @@ def _box(
         raise InputError(f"{where}: its category_id {entry.get('category_id')} is not among “categories”.")
     stem = known.stem(image["file_name"], where)
     shape = known.shape_of(stem)
+    _check_size(image, shape, where)
+    start, stop = to_interval(entry, shape, where)
+    return stem, Box(start, stop, classes[category][0], number)
+
+
+def _check_size(image: Mapping[str, Any], shape: tuple[int, ...], where: str) -> None:
+    """Whether the file speaks of an image of this size."""
     told = (image.get("height"), image.get("width"))
     if len(shape) == 2 and None not in told and told != shape:
         raise InputError(
             f"{where}: its image {image['file_name']} is {shape[1]} × {shape[0]} pixels, but the file says "
             f"{told[1]} × {told[0]}; the boxes are of another version of the image."
         )
-    start, stop = to_interval(entry, shape, where)
-    return stem, Box(start, stop, classes[category][0], number)
 
 
 def _listed(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
@@ -179,9 +239,7 @@ def _numbered(
     return {number: (k, names[number]) for k, number in enumerate(order, 1)}
 
 
-def to_interval(
-    entry: Mapping[str, Any], shape: tuple[int, ...], where: str
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def to_interval(entry: Mapping[str, Any], shape: tuple[int, ...], where: str) -> Interval:
     """(start, stop) of one annotation, clipped to the image."""
     key, count = ("bbox3d", 6) if len(shape) == 3 else ("bbox", 4)
     values = entry.get(key)

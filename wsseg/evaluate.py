@@ -11,6 +11,7 @@ from wsseg.formats.labels import count_values
 from wsseg.images import list_images, peek_image, read_labels
 from wsseg.instances import THRESHOLDS, Matches, match_objects
 from wsseg.metrics import ABSENT, Scores, score_masks
+from wsseg.robot_doubts import instance_doubts
 from wsseg.steps import Step
 
 NAMES = ("dice", "iou", "hd95", "surface_dice")
@@ -39,7 +40,7 @@ def evaluate_folder(
         "instances" (if asked for): "mean_iou" over all true objects, "ap" and, by threshold, "f1",
         "precision" and "recall", each the mean over images (see `wsseg.instances`); "n", the true objects.
         "images": for each stem its own "classes", "mean" and "instances". "unmatched": the stems of masks in
-        `pred_dir` that have no truth.
+        `pred_dir` that have no truth. "doubts": what is odd about the true masks, see `wsseg.robot_doubts`.
 
     Raises:
         InputError: A folder holds no masks, a true mask has no predicted one, or two differ in shape.
@@ -52,6 +53,7 @@ def evaluate_folder(
             )
     scores: dict[str, dict[int, Scores]] = {}
     matches: dict[str, Matches] = {}
+    values: dict[str, set[int]] = {}
     for index, (stem, path) in enumerate(truths.items(), 1):
         like = peek_image(path)
         truth = read_labels(path)
@@ -62,11 +64,14 @@ def evaluate_folder(
         if instances:
             matches[stem] = match_objects(predicted, truth)
             predicted, truth = predicted != 0, truth != 0
-        classes = _classes(truth) | _classes(predicted)
+        own = _classes(truth)
+        values[stem] = set() if instances else own
+        classes = own | _classes(predicted)
         scores[stem] = score_masks(predicted, truth, sorted(classes), like.spacing, tolerance)
         yield Step("evaluate", index, len(truths), info={"image": stem})
     unmatched = sorted(set(predictions) - set(truths))
-    return {**_report(scores, matches), "unmatched": unmatched}
+    doubts = instance_doubts(values)
+    return {**_report(scores, matches), "unmatched": unmatched, "doubts": doubts}
 
 
 def _masks(folder: Path | str) -> dict[str, Path]:

@@ -29,7 +29,7 @@ from wsseg.steps import Step
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import Term, TrainConfig, Trainer
 from wsseg.unet import EncoderConfig, plan_encoder
-from wsseg.weak import WeakLabels, weak_labels
+from wsseg.weak import WeakLabels, over, weak_labels
 
 BUDGET = {2: 2**14, 3: 2**17}  # voxels in a patch; with the batch sizes about 0.3 s a step on 2 slow cores
 SPARSE = 0.05  # share of known voxels below which most patches hold places that nobody spoke of
@@ -43,8 +43,20 @@ def make_sample(
     classes: Mapping[int, str],
     normalisation: Normalisation,
     name: str = "The image",
+    *,
+    below: WeakLabels | None = None,
+    boxed: bool = False,
 ) -> Sample:
     """Check one image and its hints and make them ready for training.
+
+    Args:
+        image: Its values.
+        hints: What is marked; boxes and tags among it say nothing by themselves.
+        classes: Class id to name.
+        normalisation: Recipe for intensities.
+        name: For messages.
+        below: What less certain hints say, as network outputs; see `wsseg.boxlabels` and `wsseg.tagrounds`.
+        boxed: Whether boxes are among them.
 
     Raises:
         InputError: Shapes differ, a class is unknown, nothing is marked, the image is constant or not finite.
@@ -54,11 +66,19 @@ def make_sample(
             f"{name}: the hints have shape {hints.shape}, the image {image.shape}; both must agree."
         )
     hints.check(classes, name)
-    labels = weak_labels(hints, spacing=image.spacing)
+    labels = output_labels(hints, image, classes)
+    if below is not None:
+        labels = over(below, labels)
     if not labels.weight.any():
         raise InputError(f"{name}: nothing is marked; paint scribbles, finish a slice or set clicks first.")
+    return Sample(image, labels, normalisation.measure(image, name), name, boxed=boxed)
+
+
+def output_labels(hints: Hints, image: Image, classes: Mapping[int, str]) -> WeakLabels:
+    """What hints say of single voxels, as network outputs."""
+    labels = weak_labels(hints, spacing=image.spacing)
     target = outputs_of(torch.from_numpy(labels.target), (0, *sorted(classes))).numpy()
-    return Sample(image, WeakLabels(target, labels.weight), normalisation.measure(image, name), name)
+    return WeakLabels(target, labels.weight)
 
 
 def plan_model(
@@ -123,7 +143,7 @@ def _check_classes(samples: Sequence[Sample], classes: Mapping[int, str]) -> Non
         raise InputError("No hint names background; mark some, 255 in hint maps, where no object is.")
     if unmarked := [names[k] for k in range(len(names)) if k not in marked]:
         raise InputError(
-            f"No hint names {', '.join(unmarked)}; mark it somewhere, or take it out of classes.json."
+            f"No hint names {', '.join(unmarked)}; mark it somewhere, or leave it out of the classes."
         )
 
 
@@ -234,6 +254,7 @@ def fit_steps(
     term: Term | None = None,
     resume: bool = False,
     command: str = "",
+    asked: Mapping[str, Any] | None = None,
 ) -> Generator[Step, None, Fitted]:
     """Train on samples, estimate quality on held-back hints on the way, and write the model folder.
 
@@ -247,6 +268,7 @@ def fit_steps(
         term: A further term of the loss.
         resume: Go on from `out`/checkpoint where there is one; the result is that of an unbroken run.
         command: What the user typed, for the record.
+        asked: For the record too, see `wsseg.asked.asked_for`.
 
     Raises:
         InputError: The data is not fit for training, or a checkpoint is of another run.
@@ -295,6 +317,7 @@ def fit_steps(
     model = trainer.model
     record = _provenance(samples, hints, trainer, command)
     record["encoder"] = dict(encoder.record) if encoder else None
+    record["asked"] = asked
     model = Model(replace(model.config, quality=quality, provenance=record), model.net)
     if out is not None:
         model.save(out, extra={"history.json": json.dumps({"loss": losses})})

@@ -1,7 +1,7 @@
 """A dataset folder once it is open: each image with all that a person marked on it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -107,6 +107,7 @@ class Dataset:
             clicks=self.clicks.get(item.stem, ()),
             boxes=self.boxes.get(item.stem, ()),
             tags=self.tags.get(item.stem),
+            all_boxed=self.coco is None or item.stem not in self.coco.unplaced,
         )
 
     @cached_property
@@ -131,6 +132,37 @@ class Dataset:
         """The classes that clicks, boxes and tags of an image name, 0 for background among them."""
         clicks, boxes = self.clicks.get(stem, ()), self.boxes.get(stem, ())
         return {hint.class_id for hint in (*clicks, *boxes, *self.tags.get(stem, ()))}
+
+    def named(self, *, tags: bool = True) -> set[int]:
+        """The classes that any hint of the dataset names; with `tags` or but for these. Reads label maps.
+
+        Raises:
+            InputError: A hint map or mask can't be read.
+        """
+        found: set[int] = set()
+        for item in self.items:
+            hints = self.hints(item, self.peek(item))
+            found |= (hints if tags else replace(hints, tags=None)).class_ids()
+        return found
+
+    def leave_out_unnamed(self, also: Collection[int] = (), *, tags: bool = True) -> dict[int, str]:
+        """Drop from `classes` those that nothing names, of which there is nothing to learn; ids stay.
+
+        Where no class at all is named all stay, for that is a mistake of another kind.
+
+        Args:
+            also: Ids that something else names.
+            tags: Whether tags name a class.
+
+        Returns:
+            What was dropped, id to name.
+        """
+        named = self.named(tags=tags) | set(also)
+        dropped = {k: name for k, name in self.classes.items() if k not in named}
+        if len(dropped) == len(self.classes):
+            return {}
+        self.classes = {k: name for k, name in self.classes.items() if k not in dropped}
+        return dropped
 
     @cached_property
     def rgb(self) -> bool:

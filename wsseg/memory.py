@@ -1,4 +1,4 @@
-"""Out of memory, told as a sentence with a tile size that would fit."""
+"""Bytes as a person says them, and out of memory as a sentence with a tile size that would fit."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,12 @@ class TileTooLarge(InputError):
 
 
 _WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+def in_words(count: float) -> str:
+    """So many bytes as a person says it, rounded: "20 MB", "1.5 GB"; 1 MB at least."""
+    megabytes = max(1, round(count / 1e6))
+    return f"{megabytes} MB" if megabytes < 1000 else f"{count / 1e9:.1f} GB"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wsseg.device import choose_device
-from wsseg.memory import smaller_tile
+from wsseg.memory import in_words, smaller_tile
 from wsseg.model import ModelConfig, build
 from wsseg.predict import BLOCK, SLAB
 from wsseg.train import BATCH
@@ -61,7 +61,7 @@ class MemoryPlan:
     def sentence(self) -> str:
         """ "Needs about 6.1 GB of memory, 4.0 GB free: using tiles of 96×96×96." """
         tile = "×".join(map(str, self.tile))
-        text = f"Needs about {told(self.needed)} of {self.where}, {told(self.free)} free"
+        text = f"Needs about {in_words(self.needed)} of {self.where}, {in_words(self.free)} free"
         text += f": using {'smaller ' if self.smaller else ''}tiles of {tile}"
         return f"{text}." if self.fits else f"{text}. That may not be enough; close other programs, or crop."
 
@@ -160,11 +160,6 @@ def free_memory(device: torch.device | None = None) -> tuple[int, str]:
         cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
         free = min(free, most - now + cached)  # what files are cached in is given back when it is wanted
     return max(0, free), "memory"
-
-
-def told(count: float) -> str:
-    """So many bytes as a person says it."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
 class _Alive(TorchDispatchMode):

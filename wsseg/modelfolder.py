@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,24 @@ def open_model_folder(
         resume, overwrite: As the user said; not both.
 
     Raises:
-        InputError: `out` holds something that may not be replaced.
+        InputError: `out` can't be written, or holds something that may not be replaced.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder.")
     if not out.is_dir() or not any(out.iterdir()):
+        _check_writable(out)
         return True
     finished = is_finished(out, kind)
     # the folder is replaced as a whole, so nobody's own files may be in it
     ours = finished or {entry.name for entry in out.iterdir()} <= set(left)
     if not ours or any(out.resolve() == source.resolve() for source in sources):
         raise InputError(f"{out}: is not empty and no {kind} folder; choose another one for --out.")
+    if resume and finished and not (out / "checkpoint").is_dir():
+        return False
+    if resume or overwrite:
+        _check_writable(out)
     if resume:
-        return not finished or (out / "checkpoint").is_dir()
+        return True
     if overwrite:
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
         return True
@@ -49,6 +55,16 @@ def open_model_folder(
         f"{out}: is not empty; choose a new folder, or add --resume to go on with a stopped run, or "
         "--overwrite to replace it."
     )
+
+
+def _check_writable(out: Path) -> None:
+    """Whether a folder can be made there: told now, and not when hours of training are to be saved."""
+    there = next(parent for parent in (out.absolute().parent, *out.absolute().parents) if parent.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{out}: can't be written ({error.strerror}); choose a folder that can.") from error
 
 
 def is_finished(folder: Path, kind: str) -> bool:

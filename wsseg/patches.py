@@ -24,6 +24,7 @@ class Sample:
         name: For messages.
         maps: int32 (M, *S) that travel with each patch, for a term of the loss that needs more than labels;
             the first is the network output of an object that is somewhere there, or 0. None = no maps.
+        boxed: Whether boxes are among what the labels come from; then they are not strokes to be spread.
     """
 
     image: Image
@@ -31,6 +32,7 @@ class Sample:
     statistics: Statistics
     name: str = "image"
     maps: np.ndarray | None = None
+    boxed: bool = False
 
 
 def plan_patch(sizes: Sequence[Sequence[int]], divisor: Sequence[int], budget: int) -> tuple[int, ...]:

@@ -67,7 +67,9 @@ def propagate(
 
 
 def scribbled(sample: Sample) -> bool:
-    """Whether an image has strokes or clicks of two classes, and neither a mask nor finished slices."""
+    """Whether an image has strokes or clicks of two classes, and no mask, finished slices or boxes."""
+    if sample.boxed:
+        return False
     known = sample.labels.known
     axes = range(known.ndim) if known.ndim == 3 else ()
     finished = any(known.all(tuple(a for a in axes if a != axis)).any() for axis in axes)

@@ -91,7 +91,8 @@ def annotate(
     Raises:
         InputError: An argument does not fit, or the truth is no mask of classes 1…254.
     """
-    _check(truth, kind, every, count, axis, instances, pixels, jitter)
+    check_options(kind, every=every, count=count, axis=axis, pixels=pixels, jitter=jitter)
+    _check(truth, axis, instances)
     truth = truth.astype(np.uint8) if truth.dtype == bool else truth
     axes = range(truth.ndim) if axis == "orthogonal" else (int(axis),)
     classes = (truth != 0).astype(np.uint8) if instances else truth
@@ -315,18 +316,8 @@ def _ids(objects: Sequence[_Object]) -> set[int]:
     return {found.class_id for found in objects}
 
 
-def _check(
-    truth: np.ndarray,
-    kind: str,
-    every: int | None,
-    count: int | None,
-    axis: int | str,
-    instances: bool,
-    pixels: int,
-    jitter: float,
-) -> None:
-    if kind not in KINDS:
-        raise InputError(f"There is no kind of hint “{kind}”; {', '.join(KINDS)} are right.")
+def _check(truth: np.ndarray, axis: int | str, instances: bool) -> None:
+    """Whether this truth can be annotated so."""
     if truth.ndim not in (2, 3) or truth.dtype.kind not in "iub":
         raise InputError(f"A truth is whole numbers on 2 or 3 axes, not {truth.dtype} {truth.shape}.")
     low, high = int(truth.min(initial=0)), int(truth.max(initial=0))
@@ -336,7 +327,30 @@ def _check(
             "instances needs --instances."
         )
     if axis != "orthogonal" and axis not in range(truth.ndim):
-        raise InputError(f"There is no axis {axis}; 0 to {truth.ndim - 1} or “orthogonal” is right.")
+        raise InputError(
+            f"The truth has {truth.ndim} axes and no axis {axis}; 0 to {truth.ndim - 1} or “orthogonal” is "
+            "right."
+        )
+
+
+def check_options(
+    kind: str,
+    *,
+    every: int | None,
+    count: int | None,
+    axis: int | str,
+    pixels: int,
+    jitter: float,
+) -> None:
+    """Check what can be wrong with the options of `annotate` whatever the truth is.
+
+    Raises:
+        InputError: One is not right, or does not go with the kind.
+    """
+    if kind not in KINDS:
+        raise InputError(f"There is no kind of hint “{kind}”; {', '.join(KINDS)} are right.")
+    if axis not in ("orthogonal", 0, 1, 2):
+        raise InputError(f"There is no axis {axis}; 0, 1, 2 or “orthogonal” is right.")
     if every is not None and count is not None:
         raise InputError("Every K-th slice and a count of slices exclude each other; give one of them.")
     if (every is not None and kind in ("clicks", "boxes")) or (count is not None and kind == "boxes"):

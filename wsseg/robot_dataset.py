@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from wsseg.boxfile import to_bbox, to_size
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
 from wsseg.images import Image, list_images, mask_path, peek_image, read_labels, write_mask
-from wsseg.robot import RobotHints, annotate
+from wsseg.robot import RobotHints, annotate, check_options
+from wsseg.robot_doubts import instance_doubts, tag_doubts
 from wsseg.steps import Step
 from wsseg.tables import write_clicks
 
@@ -67,12 +69,15 @@ def robot_steps(
 
     Returns:
         What was done, also written as robot.json: "kind", "seed", "options", "classes", "annotated_share"
-        over all voxels, "seconds" of a person's time in all, and both for each image under "images".
+        over all voxels, "seconds" of a person's time in all, and both for each image under "images"; "marks",
+        how many clicks, boxes or tags of each class (0 = background, or none of them) there are; under
+        "doubts" what is odd, see `wsseg.robot_doubts`.
 
     Raises:
         InputError: `out` is not empty, an image is missing or does not fit its truth, an option is wrong.
     """
     out = Path(out)
+    check_options(kind, every=every, count=count, axis=axis, pixels=pixels, jitter=jitter)
     _check_out(out, overwrite)
     truths = _chosen(Path(truth_dir), stems, first, last)
     images = list_images(images_dir)
@@ -90,6 +95,7 @@ def robot_steps(
     }
     found: dict[str, RobotHints] = {}
     shapes: dict[str, tuple[int, ...]] = {}
+    values: dict[str, set[int]] = {}
     classes: set[int] = {1} if instances else set(class_names or {})
     with write_beside(out) as fresh:
         for index, (stem, path) in enumerate(truths.items(), 1):
@@ -104,7 +110,8 @@ def robot_steps(
                 )
             except InputError as error:
                 raise InputError(f"{path}: {error}") from error
-            classes |= set() if instances else set(count_values(truth)) - {0}
+            values[stem] = set() if instances else set(count_values(truth)) - {0}
+            classes |= values[stem]
             found[stem], shapes[stem] = replace(robot, scribbles=None), truth.shape
             link_or_copy(images[stem], fresh / "images" / images[stem].name)
             if robot.scribbles is not None:
@@ -120,11 +127,15 @@ def robot_steps(
             _write_boxes(fresh / "boxes.json", found, {s: images[s].name for s in found}, shapes, names)
         elif kind == "tags":
             _write_tags(fresh / "tags.csv", found)
+        doubts = instance_doubts(values)
+        if kind == "tags":
+            doubts += tag_doubts({stem: robot.tags or () for stem, robot in found.items()}, names)
         report = {
             "format": 1,
             "kind": kind,
             "seed": seed,
             "options": options,
+            "doubts": doubts,
             **_report(found, shapes, names),
         }
         _write_json(fresh / RECORD, report)
@@ -225,8 +236,14 @@ def _report(
 ) -> dict[str, Any]:
     voxels = {stem: int(np.prod(shape)) for stem, shape in shapes.items()}
     marked = sum(robot.annotated_share * voxels[stem] for stem, robot in found.items())
+    marks = Counter(
+        hint.class_id
+        for robot in found.values()
+        for hint in (*robot.clicks, *robot.boxes, *(robot.tags if robot.tags is not None else ()))
+    )
     return {
         "classes": {str(k): name for k, name in names.items()},
+        "marks": {str(k): marks[k] for k in sorted(marks)},
         "annotated_share": marked / sum(voxels.values()),
         "seconds": sum(robot.seconds for robot in found.values()),
         "images": {

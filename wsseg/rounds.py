@@ -181,7 +181,7 @@ class Rounds:
         run = trainer.steps()
         while trainer.done < steps:
             if (pool := trainer.done // each) != inside:
-                trainer.set_samples(self._samples(number, pools[pool]))
+                trainer.set_samples(self._samples(number, pools[pool]) or self._samples(number, pools[0]))
                 inside = pool
             step = next(run)
             losses.append(step.loss or 0.0)
@@ -213,12 +213,14 @@ class Rounds:
         return pools
 
     def _samples(self, number: int, pool: Sequence[Item]) -> list[Sample]:
-        """The images of a pool with the labels that a round is trained on."""
+        """The images of a pool with the labels to train a round on; not those of which nothing is known."""
         samples = []
         for item in pool:
             segments, _ = self.load(number - 1, item)
             opened = self.images.open(item)
-            samples.append(opened.sample(segments, self.outputs, lines=bool(self.config.all_terms)))
+            sample = opened.sample(segments, self.outputs, lines=bool(self.config.all_terms))
+            if sample.labels.known.any() or (sample.maps is not None and sample.maps[0].any()):
+                samples.append(sample)
         return samples
 
     def _label(self, number: int, model: Model) -> Generator[Step, None, None]:

@@ -64,6 +64,12 @@ def known_classes(classes: Mapping[int, str] | None) -> str:
     return "known are " + ", ".join(f"{k} ({classes[k]})" for k in sorted(classes))
 
 
+def unnamed_words(classes: Mapping[int, str], what: str = "No hint names") -> str:
+    """What it means that nothing names these classes, as a sentence."""
+    it = "it" if len(classes) == 1 else "them"
+    return f"{what} {', '.join(classes.values())}; the model will never answer {it}."
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 

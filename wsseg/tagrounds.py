@@ -10,26 +10,28 @@ import shutil
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
+from wsseg.asked import hold_to
 from wsseg.bags import Bags, place_of
+from wsseg.boxlabels import BoxWord, find_box_words
 from wsseg.encoder import SavedEncoder
-from wsseg.fit import Fitted, fit_steps, make_sample, plan_model
+from wsseg.fit import Fitted, fit_steps, make_sample, output_labels, plan_model
 from wsseg.folder import Dataset, Item
 from wsseg.hints import Hints
 from wsseg.images import mask_path, read_labels
-from wsseg.model import Model, load_model, outputs_of
+from wsseg.model import Model, load_model
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
 from wsseg.predict import Predictor
 from wsseg.seedrun import Seeded, SeedRun, seed_steps
-from wsseg.seeds import SeedConfig, merge, solve_field
+from wsseg.seeds import SeedConfig, solve_field
 from wsseg.steps import Step
 from wsseg.tagterms import TagTerms, shares_of, tag_maps
 from wsseg.train import TrainConfig
-from wsseg.weak import WeakLabels, weak_labels
+from wsseg.weak import WeakLabels, over
 
 SURE = 0.7  # probability, after the field, from which a network's word becomes a label
 LATER = 0.5  # share of the first round's steps that the second takes
@@ -37,10 +39,12 @@ LATER = 0.5  # share of the first round's steps that the second takes
 
 @dataclass(frozen=True, eq=False)
 class TagFitted:
-    """What a run leaves: the model, and what the seeds came from."""
+    """What a run leaves: the model, what seeds came from, what boxes said, and classes without a label."""
 
     fitted: Fitted
     seeded: Seeded
+    words: Mapping[str, BoxWord]
+    unseeded: Mapping[int, str]
 
 
 def room_of(out: Path) -> Path:
@@ -58,6 +62,7 @@ def fit_tag_steps(
     encoder: SavedEncoder | None = None,
     terms: tuple[str, ...] = (),
     command: str = "",
+    asked: Mapping[str, Any] | None = None,
 ) -> Generator[Step, None, TagFitted]:
     """Tags, and whatever other hints there are, to a model folder; goes on with what `room_of` holds.
 
@@ -70,13 +75,20 @@ def fit_tag_steps(
         encoder: A pretrained encoder for the classifier and the network.
         terms: Of the loss, names of `wsseg.tagterms.TERMS`.
         command: What the user typed, for the record.
+        asked: For the record too, see `wsseg.asked.asked_for`; a stopped run of another is refused.
 
     Raises:
-        InputError: The data is not fit for training, or the maps mean nothing.
+        InputError: The data is not fit for training, the maps mean nothing, or a stopped run was asked for
+            otherwise.
     """
     room = room_of(out)
+    if asked is not None:
+        hold_to(room / "asked.json", asked, out)
     seeded = yield from seed_steps(dataset, bags, run, room / "seeds", encoder=encoder)
-    samples = seed_samples(dataset, room / "seeds" / "hints")
+    seeded_classes = [k for k, share in seeded.share.items() if share]
+    unseeded = dataset.leave_out_unnamed(seeded_classes, tags=False)
+    words = yield from find_box_words(dataset, bags)
+    samples = seed_samples(dataset, room / "seeds" / "hints", words)
     term = None
     if terms:
         samples, term = with_terms(terms, samples, dataset, bags)
@@ -96,27 +108,56 @@ def fit_tag_steps(
             command=command,
         )
         model = fitted.model
-    samples = yield from relabel(dataset, bags, samples, model, config.device)
+    samples = yield from relabel(dataset, bags, samples, model, config.device, words)
     later = replace(config, steps=max(1, round(LATER * config.steps)), seed=config.seed + 1)
     last = yield from fit_steps(
-        samples, dataset.classes, later, out=out, init=model, term=term, resume=True, command=command
+        samples,
+        dataset.classes,
+        later,
+        out=out,
+        init=model,
+        term=term,
+        resume=True,
+        command=command,
+        asked=asked,
     )
     shutil.rmtree(room, ignore_errors=True)
-    return TagFitted(last, seeded)
+    return TagFitted(last, seeded, words, unseeded)
 
 
-def seed_samples(dataset: Dataset, folder: Path) -> list[Sample]:
-    """The images that have seeds or hints of single voxels, ready to train on; what was painted wins."""
+def seed_samples(dataset: Dataset, folder: Path, words: Mapping[str, BoxWord]) -> list[Sample]:
+    """The images of which anything says what single voxels are, ready to train on.
+
+    Where kinds of hints disagree the more certain one wins: what was painted, then boxes, then seeds.
+
+    Args:
+        dataset: The images and their hints.
+        folder: Of the seeds' hint maps.
+        words: Stem to what the boxes of an image say.
+    """
     samples = []
     for item in dataset.items:
         image, hints = dataset.read(item)
-        path = mask_path(folder, item.stem, image)
+        hints = replace(hints, tags=None)  # they have spoken by the seeds, and may name a class without any
+        path, word = mask_path(folder, item.stem, image), words.get(item.stem)
+        below = None
         if path.exists():
-            hints = replace(
-                hints, scribbles=merge(read_labels(path, image).astype(np.uint8), hints.scribbles)
+            seeds = Hints(image.shape, scribbles=read_labels(path, image).astype(np.uint8))
+            below = output_labels(seeds, image, dataset.classes)
+        if word is not None:
+            below = word.labels if below is None else word.above(below)
+        if hints.name_voxels() or (below is not None and below.known.any()):
+            samples.append(
+                make_sample(
+                    image,
+                    hints,
+                    dataset.classes,
+                    Normalisation(),
+                    item.stem,
+                    below=below,
+                    boxed=word is not None,
+                )
             )
-        if hints.name_voxels():
-            samples.append(make_sample(image, hints, dataset.classes, Normalisation(), item.stem))
     return samples
 
 
@@ -125,7 +166,7 @@ def with_terms(
 ) -> tuple[list[Sample], TagTerms]:
     """Samples that carry what their tags say, and the terms that make use of it."""
     ids = sorted(dataset.classes)
-    outputs = {k: ids.index(k) + 1 for k in bags.classes}
+    outputs = {k: ids.index(k) + 1 for k in bags.classes if k in ids}
     by_stem = {item.stem: item for item in bags.items}
     maps = [
         tag_maps(
@@ -139,7 +180,12 @@ def with_terms(
 
 
 def relabel(
-    dataset: Dataset, bags: Bags, samples: Sequence[Sample], model: Model, device: str
+    dataset: Dataset,
+    bags: Bags,
+    samples: Sequence[Sample],
+    model: Model,
+    device: str,
+    words: Mapping[str, BoxWord],
 ) -> Generator[Step, None, list[Sample]]:
     """New labels from what a network says of the tagged images; other images keep theirs."""
     predictor = Predictor(model, device=device)
@@ -153,7 +199,10 @@ def relabel(
             )
             assert prediction.probabilities is not None
             hints = dataset.hints(item, sample.image)
-            labels = new_labels(sample, hints, prediction.probabilities, bags, item, dataset.classes)
+            labels = new_labels(sample, prediction.probabilities, bags, item, dataset.classes)
+            if (word := words.get(item.stem)) is not None:
+                labels = word.above(labels)
+            labels = over(labels, output_labels(hints, sample.image, dataset.classes))
             sample = replace(sample, labels=labels)
         result.append(sample)
         yield Step("labels", index, len(samples), info={"file": item.image.name})
@@ -162,17 +211,15 @@ def relabel(
 
 def new_labels(
     sample: Sample,
-    hints: Hints,
     probabilities: np.ndarray,
     bags: Bags,
     item: Item,
     classes: Mapping[int, str],
 ) -> WeakLabels:
-    """The labels of one image for the next round.
+    """The labels of one image for the next round, before more certain hints.
 
     Args:
         sample: The image, with its present labels, which stay where nothing is tagged.
-        hints: What a person marked, which wins.
         probabilities: float32 (K, *S) of the network.
         bags: The tags.
         item: The image's.
@@ -193,9 +240,6 @@ def new_labels(
         before = set(np.unique(target[place][weight[place] > 0]))
         if before <= {0, *np.unique(label[sure])}:
             target[place], weight[place] = label, sure
-    painted = weak_labels(hints, spacing=sample.image.spacing)
-    own = outputs_of(torch.from_numpy(painted.target), outputs).numpy()
-    target[painted.known], weight[painted.known] = own[painted.known], 1
     return WeakLabels(target, weight)
 
 

@@ -72,6 +72,14 @@ def weak_labels(hints: Hints, *, spacing: Sequence[float] | None = None) -> Weak
     return WeakLabels(target, weight)
 
 
+def over(lower: WeakLabels, upper: WeakLabels) -> WeakLabels:
+    """Labels of two sources: where the upper one says something it counts, elsewhere the lower one does."""
+    return WeakLabels(
+        np.where(upper.known, upper.target, lower.target),
+        np.where(upper.known, upper.weight, lower.weight).astype(np.float32),
+    )
+
+
 def _ball(click: Click, shape: tuple[int, ...], spacing: Sequence[float]) -> tuple[np.ndarray, ...]:
     """Index arrays of the voxels of the image that a click holds for; always its own voxel."""
     finest = min(spacing)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from wsseg.commands import options
+from wsseg.memory import in_words
 
 if TYPE_CHECKING:
     from wsseg.check import Findings
@@ -42,17 +43,20 @@ def check(
 
 def _tell(findings: "Findings") -> None:
     counts = findings.counts
+    named = {"tags": "tagged images"}
     parts = [
-        f"{count} {what}" for what, count in counts.items() if count and what not in ("images", "unmarked")
+        options.counted(count, named.get(what, what))
+        for what, count in counts.items()
+        if count and what not in ("images", "unmarked")
     ]
+    if findings.class_voxels:  # clicks, boxes and tags are no share of the voxels
+        parts.append(f"{100 * findings.annotated_share:.3g} % of the voxels painted")
     typer.echo(f"Images: {counts['images']} ({counts['unmarked']} unmarked)")
-    typer.echo(f"Hints: {', '.join(parts) or 'none'}; {100 * findings.annotated_share:.3g} % of the voxels")
+    typer.echo(f"Hints: {', '.join(parts) or 'none'}")
     names = {0: "background", **findings.classes}
     for class_id in sorted({*findings.classes, *findings.class_voxels, *findings.class_marks}):
         marks = {"voxels": findings.class_voxels.get(class_id, 0), **findings.class_marks.get(class_id, {})}
-        told = ", ".join(
-            f"{count} {what if count > 1 else what[:-1]}" for what, count in marks.items() if count
-        )
+        told = ", ".join(options.counted(count, what) for what, count in marks.items() if count)
         typer.echo(f"Class {class_id} ({names.get(class_id, '?')}): {told or 'nothing'} marked")
     if findings.spacing_range:
         ranges = [f"{a:.3g}" if a == b else f"{a:.3g}–{b:.3g}" for a, b in findings.spacing_range]
@@ -68,5 +72,5 @@ def _cost(findings: "Findings") -> str:
     time = options.duration(60 * max(1, round(steps * SECONDS_A_STEP / 60)))
     return (
         f"A run: about {steps} steps, {time} on 2 slow cores and less on a GPU, and "
-        f"{options.size(findings.memory)} of memory for the images"
+        f"{in_words(findings.memory)} of memory for the images"
     )

@@ -49,6 +49,8 @@ def evaluate(
     if instances and (predicted / "instances").is_dir():
         predicted = predicted / "instances"  # what predict --instances leaves beside its masks
     report = run_with_progress(evaluate_folder(predicted, truth, instances=instances, tolerance=tolerance))
+    for doubt in report["doubts"]:
+        typer.echo(f"Warning: {doubt}", err=True)
     _show(report, tolerance)
     if json_file is not None:
         with write_beside(json_file) as fresh:

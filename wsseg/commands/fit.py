@@ -5,10 +5,10 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ from wsseg.errors import InputError
 from wsseg.modelfolder import open_model_folder, state_of
 
 if TYPE_CHECKING:
+    from wsseg.boxlabels import BoxWord
     from wsseg.dataset import Dataset
     from wsseg.encoder import SavedEncoder
     from wsseg.model import Model, ModelConfig
@@ -65,18 +66,41 @@ def fit(
 ) -> None:
     """Train a model from the hints of a dataset folder.
 
-    Learns from hint maps, finished masks, clicks and tags. At the end it tells an honest estimate of quality:
-    some hints are held back for the first half of the run and compared.
+    Learns from hint maps, finished masks, clicks and tags, and from boxes beside these. At the end it tells
+    an honest estimate of quality: some hints are held back for the first half of the run and compared.
     """
+    from wsseg.asked import asked_for, refuse_other
+    from wsseg.tables import read_json, unnamed_words
+
     options.exclude(resume=resume, overwrite=overwrite)
+    asked = asked_for(
+        data,
+        {
+            "init": init and init.resolve(),
+            "encoder": encoder and encoder.resolve(),
+            "objects": objects,
+            "terms": terms,
+            "steps": steps,
+            "seed": seed,
+            "unknown": unknown,
+            "background": background,
+            "channel-axis": channel_axis,
+        },
+    )
     if not open_model_folder(out, "model", [data], ["checkpoint"], resume=resume, overwrite=overwrite):
+        before = read_json(out / "config.json").get("provenance", {}).get("asked")
+        if before:
+            refuse_other(before, asked, f"{out}: the finished model")
         typer.echo(f"{out} holds a finished model; nothing is left to do (--overwrite trains it anew).")
         return
     from wsseg.dataset import open_dataset
 
     dataset = open_dataset(data, unknown=unknown, background=background, channel_axis=channel_axis)
+    if unnamed := dataset.leave_out_unnamed():
+        typer.echo(f"Warning: {unnamed_words(unnamed)}", err=True)
     begin = time.monotonic()
 
+    from wsseg.boxlabels import told_of
     from wsseg.encoder import load_encoder
     from wsseg.extent import shows_no_end
     from wsseg.fit import default_steps, fit_steps
@@ -93,11 +117,14 @@ def fit(
                 f"{data}: has tags.csv, and seeds are not spread as strokes are; leave out --objects."
             )
         extra = options.read_terms(terms, TERMS)
-        _fit_tags(dataset, out, start, pretrained, extra, resume, steps, seed, device)
+        _fit_tags(dataset, out, start, pretrained, extra, resume, steps, seed, device, asked)
         return
     if terms:
         raise InputError(f"{data}: has no tags.csv, and --terms {terms} are of tags; leave out --terms.")
-    samples = read_samples(dataset)
+    words = _run(_box_words(dataset), data, out, device)
+    if words:
+        typer.echo(told_of(words, dataset.boxes))
+    samples = read_samples(dataset, words)
     if pretrained:
         options.tell_warnings(pretrained, [sample.image.spacing for sample in samples], dataset.rgb)
     if all(shows_no_end(sample.labels, sample.image.spacing) for sample in samples):
@@ -113,6 +140,7 @@ def fit(
         encoder=pretrained,
         resume=resume,
         command=command,
+        asked=asked,
     )
     fitted = _run(run, data, out, device)
     _tell(fitted.model.config, out, time.monotonic() - begin)
@@ -140,11 +168,14 @@ def _fit_tags(
     steps: int | None,
     seed: int,
     device: str,
+    asked: dict[str, Any],
 ) -> None:
     """Train from tags, and from whatever else is marked."""
     from wsseg.bags import check_marks, read_bags
+    from wsseg.boxlabels import told_of
     from wsseg.budget import TAG_STEPS, steps_for
     from wsseg.seedrun import SeedRun
+    from wsseg.tables import unnamed_words
     from wsseg.tagcheck import check_words
     from wsseg.tagfit import TagConfig
     from wsseg.tagrounds import fit_tag_steps, room_of
@@ -167,40 +198,62 @@ def _fit_tags(
     tags = TagConfig(steps=min(TAG_STEPS, steps or TAG_STEPS), seed=seed, device=device)
     command = shlex.join(["wsseg", *sys.argv[1:]])
     run = fit_tag_steps(
-        dataset, bags, out, train, SeedRun(tags), encoder=encoder, terms=terms, command=command
+        dataset, bags, out, train, SeedRun(tags), encoder=encoder, terms=terms, command=command, asked=asked
     )
     found = _run(run, dataset.folder, out, device)
     for line in check_words(found.seeded.model.config):
         typer.echo(line)
+    if found.unseeded:
+        typer.echo(f"Warning: {unnamed_words(found.unseeded, 'No seeds were found of')}", err=True)
+    if found.words:
+        typer.echo(told_of(found.words, dataset.boxes))
     _tell(found.fitted.model.config, out, time.monotonic() - begin)
     typer.echo("That quality is agreement with labels that came from tags, not with anyone's masks.")
 
 
-def read_samples(dataset: "Dataset") -> list["Sample"]:
-    """The images that have hints to train on, each with its weak labels.
+def _box_words(dataset: "Dataset") -> "Generator[Step, None, dict[str, BoxWord]]":
+    """What boxes say beside hints of single voxels.
 
     Raises:
-        InputError: A file is broken, or no image has such hints.
+        InputError: There are no such hints, or an image is broken.
+    """
+    from wsseg.boxlabels import find_box_words
+
+    dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of reading
+    if not any(dataset.hints(item, dataset.peek(item)).name_voxels() for item in dataset.items):
+        boxed = "; wsseg refine learns from boxes alone" if dataset.boxes else ""
+        raise InputError(
+            f"{dataset.folder}: has {'only boxes' if boxed else 'no hints'}; fit learns from hint maps in "
+            f"hints/, finished masks in masks/ and clicks.csv, and from boxes beside them{boxed}."
+        )
+    return (yield from find_box_words(dataset))
+
+
+def read_samples(dataset: "Dataset", words: "Mapping[str, BoxWord]") -> list["Sample"]:
+    """The images that have hints to train on, each with its weak labels.
+
+    Args:
+        dataset: The images and their hints.
+        words: Stem to what the boxes of an image say.
+
+    Raises:
+        InputError: A file is broken.
     """
     from wsseg.fit import make_sample
     from wsseg.normalise import Normalisation
 
-    samples, other = [], set()
-    dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of reading
+    samples = []
     for item in dataset.items:
         image, hints = dataset.read(item)
-        if hints.name_voxels():
+        word = words.get(item.stem)
+        if hints.name_voxels() or (word is not None and word.labels.known.any()):
             name = str(item.hints or item.mask or item.image)
-            samples.append(make_sample(image, hints, dataset.classes, Normalisation(), name))
-        else:
-            other |= {"boxes"} if hints.boxes else set()
-
-    if not samples:
-        there = f"only {' and '.join(sorted(other))}" if other else "no hints"
-        raise InputError(
-            f"{dataset.folder}: has {there}; fit learns from hint maps in hints/, finished masks in masks/ "
-            "and clicks.csv."
-        )
+            below = None if word is None else word.labels
+            samples.append(
+                make_sample(
+                    image, hints, dataset.classes, Normalisation(), name, below=below, boxed=word is not None
+                )
+            )
     return samples
 
 

@@ -1,6 +1,5 @@
 """Options that several commands share, said once."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,6 +112,12 @@ def read_terms(text: str, known: Collection[str]) -> tuple[str, ...]:
     return terms
 
 
+def counted(count: int, what: str) -> str:
+    """So many of something, by its plural in -s or -es: "1 click", "3 boxes"."""
+    one = what.removesuffix("es") if what.endswith("xes") else what.removesuffix("s")
+    return f"{count} {one if count == 1 else what}"
+
+
 def names(classes: Mapping[int, str]) -> str:
     """Classes as a person reads them: "1 (grey), 2 (white)"."""
     return ", ".join(f"{k} ({classes[k]})" for k in sorted(classes))
@@ -126,8 +131,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def size(count: float) -> str:
-    """So many bytes as a person says it: "20 MB", "1.5 GB"."""
-    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{max(1, math.ceil(count / 1e6))} MB"

@@ -8,6 +8,7 @@ import typer
 from wsseg.commands import options
 from wsseg.commands.running import run_to_end
 from wsseg.errors import InputError
+from wsseg.memory import in_words
 
 if TYPE_CHECKING:
     from wsseg.boximages import BoxImages
@@ -169,6 +170,12 @@ def _tell_problems(images: "BoxImages") -> None:
         typer.echo(f"Warning: and {len(found) - SHOWN} more.", err=True)
     if images.coco.twins:
         typer.echo(f"Warning: {len(images.coco.twins)} boxes are there twice; each has one mask.", err=True)
+    if images.coco.unplaced:
+        typer.echo(
+            f"Warning: images in which a refused box may lie anywhere: {len(images.coco.unplaced)}, such as "
+            f"{min(images.coco.unplaced)}; outside of their other boxes all counts as unknown.",
+            err=True,
+        )
 
 
 def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels: int) -> None:
@@ -190,7 +197,7 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
     memory += boxes * BYTES_A_BOX
     typer.echo(
         f"{method}, {rounds} rounds: {trained:.0f} steps, about {options.duration(seconds)} on 2 slow cores "
-        f"and less on a GPU, and {options.size(memory)} of memory"
+        f"and less on a GPU, and {in_words(memory)} of memory"
     )
     _tell_problems(images)
 

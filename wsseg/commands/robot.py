@@ -1,7 +1,7 @@
 """`wsseg robot`: a simulated annotator turns true masks into a dataset folder with hints."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -78,11 +78,21 @@ def robot(
             overwrite=overwrite,
         )
     )
-    share = 100 * report["annotated_share"]
+    for doubt in report["doubts"]:
+        typer.echo(f"Warning: {doubt}", err=True)
     typer.echo(
-        f"{len(report['images'])} images with {kind} in {out}: {share:.3g} % of the voxels, about "
+        f"{len(report['images'])} images with {kind} in {out}: {_amount(report)}, about "
         f"{options.duration(report['seconds'])} of a person's time"
     )
+
+
+def _amount(report: dict[str, Any]) -> str:
+    """How much is marked: voxels where a person paints, else how many marks of each class."""
+    if report["kind"] in ("scribbles", "slices"):
+        return f"{100 * report['annotated_share']:.3g} % of the voxels"
+    names = {"0": "none" if report["kind"] == "tags" else "background", **report["classes"]}
+    parts = [f"{options.counted(n, report['kind'])} of {names[k]}" for k, n in report["marks"].items()]
+    return ", ".join(parts) or f"no {report['kind']}"
 
 
 def _axis(text: str) -> int | Literal["orthogonal"]:

@@ -78,6 +78,8 @@ def seeds(
     dataset = open_dataset(data, channel_axis=channel_axis)
     bags = read_bags(dataset)
     check_marks(dataset)
+    if untagged := [name for k, name in dataset.classes.items() if k not in bags.classes]:
+        typer.echo(f"Warning: no tag names {', '.join(untagged)}; it gets no seeds.", err=True)
     if out.resolve() == data.resolve():
         raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
     train = TagConfig(
