@@ -14,6 +14,7 @@ from pretrain.position import Position
 from pretrain.rotation import Rotation
 from pretrain.simclr import SimCLR
 from pretrain.simsiam import SimSiam
+from pretrain.swav import SwAV
 from pretrain.vicreg import VICReg
 
 METHODS: dict[str, type[Method]] = {
@@ -27,6 +28,7 @@ METHODS: dict[str, type[Method]] = {
     "vicreg": VICReg,
     "barlow": BarlowTwins,
     "simsiam": SimSiam,
+    "swav": SwAV,
     "dense": Dense,
     "rotation": Rotation,
     "jigsaw": Jigsaw,
