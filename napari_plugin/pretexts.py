@@ -26,6 +26,9 @@ METHODS = {
     "simsiam": "As byol without the copy: cheap, and the first to collapse.",
     "swav": "Two views fall into one of many clusters of equal size. For tags, where scans hold kinds of "
     "things: cells, tissues.",
+    "instance": "Tells which scan a crop is of, from a memory. For tags, with many small scans that show one "
+    "thing each.",
+    "pirl": "As instance, from shuffled tiles too. For tags, with many small scans.",
     "rotation": "Tells how a crop was turned. Only where scans have an up and a down.",
     "jigsaw": "Puts shuffled tiles in order. Where parts have places of their own, as in a body.",
     "position": "Tells where a tile lies beside another. Where parts have places of their own.",

@@ -22,6 +22,8 @@ class Setting:
         modality: A key of `pretrain.views.MODALITIES`.
         steps: Length of the run, for schedules.
         seed: Of the views; under torch.distributed every process makes its own.
+        batch: Places a step, over all processes.
+        scans: How many are told apart: subjects, or blocks of scans where there are few.
     """
 
     size: tuple[int, ...]
@@ -29,6 +31,8 @@ class Setting:
     modality: str
     steps: int
     seed: int
+    batch: int = 2
+    scans: int = 2
 
 
 class Method(nn.Module, ABC):

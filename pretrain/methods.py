@@ -5,11 +5,13 @@ from pretrain.byol import BYOL
 from pretrain.denoising import Denoising
 from pretrain.dense import Dense
 from pretrain.inpainting import Inpainting
+from pretrain.instance import Instance
 from pretrain.jigsaw import Jigsaw
 from pretrain.location import Location
 from pretrain.mae import MAE
 from pretrain.method import Method
 from pretrain.moco import MoCo
+from pretrain.pirl import PIRL
 from pretrain.position import Position
 from pretrain.rotation import Rotation
 from pretrain.simclr import SimCLR
@@ -29,6 +31,8 @@ METHODS: dict[str, type[Method]] = {
     "barlow": BarlowTwins,
     "simsiam": SimSiam,
     "swav": SwAV,
+    "instance": Instance,
+    "pirl": PIRL,
     "dense": Dense,
     "rotation": Rotation,
     "jigsaw": Jigsaw,
