@@ -26,6 +26,7 @@ METHODS = {
     "simsiam": "As byol without the copy: cheap, and the first to collapse.",
     "swav": "Two views fall into one of many clusters of equal size. For tags, where scans hold kinds of "
     "things: cells, tissues.",
+    "sela": "Learns labels that it gives the crops itself, evenly. As swav, for small batches and long runs.",
     "instance": "Tells which scan a crop is of, from a memory. For tags, with many small scans that show one "
     "thing each.",
     "pirl": "As instance, from shuffled tiles too. For tags, with many small scans.",

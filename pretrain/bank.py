@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from pretrain.parts import gather, product, recognised, unit
 
-TEMPERATURE = 0.07  # Wu et al. 2018, section 3.1; Misra & van der Maaten 2020, section 3.2
-KEPT = 0.5  # of an embedding when its scan is seen again, in both papers
+TEMPERATURE = 0.07  # τ, in both papers
+KEPT = 0.5  # of an embedding when its scan is seen again, in both
 
 
 class Bank(nn.Module):

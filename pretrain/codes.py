@@ -10,7 +10,7 @@ from pretrain.parts import exact
 def sinkhorn(scores: Tensor, *, epsilon: float, iterations: int) -> Tensor:
     """The codes Q ∝ diag(u)·exp(scores/ε)·diag(v) whose rows each sum to 1, and whose columns sum to N/K.
 
-    Sinkhorn & Knopp's iterations (Cuturi 2013), as in Asano et al. 2020, section 3.2 (λ = 1/ε), and Caron et
+    Sinkhorn & Knopp's iterations (Cuturi 2013), as in Asano et al. 2020, section 3 (λ = 1/ε), and Caron et
     al. 2020 (SwAV), equations 3 to 5. Differs in: computed with logarithms, so that no ε is too small.
 
     Args:

@@ -90,6 +90,7 @@ class CropSampler:
         seed: Of the run.
         memory: Bytes of scans held at once.
         located: Crops that are drawn carry where in their scan each voxel lies, in further channels.
+        repeat: Batches after which the same come again, 0 = never; then crops are told by batch and place.
     """
 
     def __init__(
@@ -101,8 +102,9 @@ class CropSampler:
         seed: int,
         memory: int = MEMORY,
         located: bool = False,
+        repeat: int = 0,
     ) -> None:
-        self.located = located
+        self.located, self.repeat = located, repeat
         self.scans, self.spacing, self.crop, self.seed = list(scans), tuple(spacing), tuple(crop), seed
         self.regions = self._regions()
         self.numbers = len({region.number for region in self.regions})
@@ -116,11 +118,16 @@ class CropSampler:
 
         Returns:
             images float32 (len(places), C, *crop), normalised; (len(places), C + d, *crop) with `located`,
-            see `coordinates`. And numbers int64 (len(places),) of the subjects that they are of.
+            see `coordinates`. And numbers int64 (len(places),) of the subjects that they are of; (…, 3) with
+            `repeat`: subject, batch and place.
         """
+        index = index % self.repeat if self.repeat else index
         here = self.pool.at(index)
         drawn = [self._draw_one(np.random.default_rng((self.seed, index, place)), here) for place in places]
-        return np.stack([image for image, _ in drawn]), np.array([number for _, number in drawn], np.int64)
+        numbers = np.array([number for _, number in drawn], np.int64)
+        if self.repeat:
+            numbers = np.stack([numbers, np.full_like(numbers, index), np.array(places, np.int64)], 1)
+        return np.stack([image for image, _ in drawn]), numbers
 
     def neighbours(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pairs of crops that show nearly the same, for the monitors: one is a quarter of a crop aside.

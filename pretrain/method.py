@@ -55,6 +55,7 @@ class Method(nn.Module, ABC):
         CROP: Edge of a crop in voxels of the finest axis, likewise.
         SHARE: Side of a view as a share of the crop's.
         LOCATED: Crops carry their coordinates, d more channels; see `pretrain.crops.coordinates`.
+        REPEAT: Steps after which the same crops come again, in the same order; 0 = never.
     """
 
     SUMMARY: ClassVar[str]
@@ -63,6 +64,7 @@ class Method(nn.Module, ABC):
     CROP: ClassVar[dict[int, int]] = {2: 64, 3: 32}
     SHARE: ClassVar[float] = SHARE
     LOCATED: ClassVar[bool] = False
+    REPEAT: ClassVar[int] = 0
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__()
@@ -83,7 +85,8 @@ class Method(nn.Module, ABC):
 
         Args:
             images: (N, C, *S), normalised; (N, C + d, *S) where `LOCATED`.
-            scans: int64 (N,), ≥ 0, which scan each is of.
+            scans: int64 (N,), ≥ 0, which scan each is of; (N, 3) with `REPEAT`: and which of its batches and
+                which place of that batch each crop is.
         """
 
     @property

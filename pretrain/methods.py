@@ -14,6 +14,7 @@ from pretrain.moco import MoCo
 from pretrain.pirl import PIRL
 from pretrain.position import Position
 from pretrain.rotation import Rotation
+from pretrain.sela import SeLa
 from pretrain.simclr import SimCLR
 from pretrain.simsiam import SimSiam
 from pretrain.swav import SwAV
@@ -31,6 +32,7 @@ METHODS: dict[str, type[Method]] = {
     "barlow": BarlowTwins,
     "simsiam": SimSiam,
     "swav": SwAV,
+    "sela": SeLa,
     "instance": Instance,
     "pirl": PIRL,
     "dense": Dense,

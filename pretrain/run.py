@@ -122,8 +122,10 @@ def pretrain_steps(
 
 def sampler_of(source: Source, plan: Plan, seed: int) -> CropSampler:
     """The crops of a run."""
-    located = METHODS[plan.method].LOCATED
-    return CropSampler(source.scans, plan.spacing, plan.crop, seed=seed, located=located)
+    method = METHODS[plan.method]
+    return CropSampler(
+        source.scans, plan.spacing, plan.crop, seed=seed, located=method.LOCATED, repeat=method.REPEAT
+    )
 
 
 class _Writer:

@@ -36,7 +36,7 @@ def pretrain(
         typer.Option(
             metavar="NAME",
             help="mae (begin with it), denoising, inpainting, location, simclr, moco, byol, vicreg, "
-            "barlow, simsiam, swav, instance, pirl, dense, rotation, jigsaw or position.",
+            "barlow, simsiam, swav, sela, instance, pirl, dense, rotation, jigsaw or position.",
             show_default=False,
         ),
     ] = None,
