@@ -30,6 +30,8 @@ METHODS = {
     "instance": "Tells which scan a crop is of, from a memory. For tags, with many small scans that show one "
     "thing each.",
     "pirl": "As instance, from shuffled tiles too. For tags, with many small scans.",
+    "supcon": "As simclr, and scans with the same tags belong together. For tags, where a tags.csv lies "
+    "beside the scans.",
     "rotation": "Tells how a crop was turned. Only where scans have an up and a down.",
     "jigsaw": "Puts shuffled tiles in order. Where parts have places of their own, as in a body.",
     "position": "Tells where a tile lies beside another. Where parts have places of their own.",

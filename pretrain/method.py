@@ -55,6 +55,7 @@ class Method(nn.Module, ABC):
         CROP: Edge of a crop in voxels of the finest axis, likewise.
         SHARE: Side of a view as a share of the crop's.
         LOCATED: Crops carry their coordinates, d more channels; see `pretrain.crops.coordinates`.
+        TAGGED: Crops are told with the tags of their scans, K more columns of `scans`.
         REPEAT: Steps after which the same crops come again, in the same order; 0 = never.
     """
 
@@ -64,6 +65,7 @@ class Method(nn.Module, ABC):
     CROP: ClassVar[dict[int, int]] = {2: 64, 3: 32}
     SHARE: ClassVar[float] = SHARE
     LOCATED: ClassVar[bool] = False
+    TAGGED: ClassVar[bool] = False
     REPEAT: ClassVar[int] = 0
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
@@ -85,8 +87,9 @@ class Method(nn.Module, ABC):
 
         Args:
             images: (N, C, *S), normalised; (N, C + d, *S) where `LOCATED`.
-            scans: int64 (N,), ≥ 0, which scan each is of; (N, 3) with `REPEAT`: and which of its batches and
-                which place of that batch each crop is.
+            scans: int64 (N,), ≥ 0, which scan each is of; (N, 1 + K) with `TAGGED`: and of each tag whether
+                it is there (1), is not (0) or is not known (−1); (N, 3) with `REPEAT`: and which batch of
+                those that come again it is of, and its place in it.
         """
 
     @property

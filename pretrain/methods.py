@@ -17,6 +17,7 @@ from pretrain.rotation import Rotation
 from pretrain.sela import SeLa
 from pretrain.simclr import SimCLR
 from pretrain.simsiam import SimSiam
+from pretrain.supcon import SupCon
 from pretrain.swav import SwAV
 from pretrain.vicreg import VICReg
 
@@ -35,6 +36,7 @@ METHODS: dict[str, type[Method]] = {
     "sela": SeLa,
     "instance": Instance,
     "pirl": PIRL,
+    "supcon": SupCon,
     "dense": Dense,
     "rotation": Rotation,
     "jigsaw": Jigsaw,

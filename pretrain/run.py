@@ -124,7 +124,13 @@ def sampler_of(source: Source, plan: Plan, seed: int) -> CropSampler:
     """The crops of a run."""
     method = METHODS[plan.method]
     return CropSampler(
-        source.scans, plan.spacing, plan.crop, seed=seed, located=method.LOCATED, repeat=method.REPEAT
+        source.scans,
+        plan.spacing,
+        plan.crop,
+        seed=seed,
+        located=method.LOCATED,
+        tagged=method.TAGGED,
+        repeat=method.REPEAT,
     )
 
 
@@ -194,11 +200,12 @@ def _load(folder: Path, trainer: Pretrainer, key: str) -> None:
 
 
 def fingerprint(scans: list[Scan]) -> str:
-    """A short code for the scans: their names, sizes and intensities."""
+    """A short code for the scans: names, sizes and intensities; tags where they are learned from."""
     parts = [
         [s.path.name, s.subject, s.shape, s.spacing, [v.tolist() for v in vars(s.statistics).values()]]
         for s in scans
     ]
+    parts += [s.tags.tolist() for s in scans if s.tags is not None]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,7 @@
 """SwAV: from one view, predict the cluster of the other; clusters are found on the way. No negatives.
 
 Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", section 3.1
-(equations 1 to 5, and the queue for small batches), with the prototypes held still at first as the authors do.
+(equations 1 to 5, and the queue for small batches); prototypes are held still at first, as by the authors.
 Differs from the paper in: two views and no small crops beside them; 128 instead of 3000 prototypes and 512
 instead of 3840 places a queue, since scans are few; prototypes rest and the queue waits for a share of the
 run instead of 1 and 15 epochs; places of the queue that are still empty are left out.

@@ -60,6 +60,9 @@ def batch(name: str, dims: int, count: int = 5, channels: int = 1) -> tuple[torc
     numbers = torch.arange(count)
     if METHODS[name].REPEAT:  # the same batch of a round again and again
         numbers = torch.stack([numbers, torch.zeros_like(numbers), numbers], 1)
+    if METHODS[name].TAGGED:  # the last two alike, the first not tagged
+        tags = torch.tensor([[-1, -1], [1, 0], [0, 1], [0, 0], [0, 0], [1, 1]])[:count]
+        numbers = torch.cat([numbers.view(-1, 1), tags], 1)
     return images, numbers
 
 
