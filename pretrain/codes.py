@@ -5,6 +5,8 @@ from torch import Tensor
 
 from pretrain.parts import exact
 
+EPSILON, ITERATIONS = 0.05, 3  # of SwAV's codes (Caron et al. 2020, section 3.1)
+
 
 @torch.no_grad()
 def sinkhorn(scores: Tensor, *, epsilon: float, iterations: int) -> Tensor:
@@ -23,3 +25,21 @@ def sinkhorn(scores: Tensor, *, epsilon: float, iterations: int) -> Tensor:
         logs = logs - logs.logsumexp(0, keepdim=True)
         logs = logs - logs.logsumexp(1, keepdim=True)
     return logs.exp()
+
+
+def swav_loss(
+    first: Tensor, second: Tensor, temperature: float, *, earlier: list[Tensor] | None = None
+) -> Tensor:
+    """Cross-entropy of each view's codes against the other view's scores (SwAV, equation 2), mean over both.
+
+    Args:
+        first, second: (N, K), cosine of each embedding with each prototype.
+        temperature: τ.
+        earlier: (M, K) for each view, of embeddings that only take part in making its codes.
+    """
+    losses = []
+    for index, (own, other) in enumerate(((first, second), (second, first))):
+        known = own.detach() if earlier is None else torch.cat([own.detach(), earlier[index].to(own)])
+        codes = sinkhorn(known, epsilon=EPSILON, iterations=ITERATIONS)[: len(own)]
+        losses.append(-(codes * (exact(other) / temperature).log_softmax(1)).sum(1).mean())
+    return torch.stack(losses).mean()

@@ -10,12 +10,11 @@ run instead of 1 and 15 epochs; places of the queue that are still empty are lef
 import torch
 from torch import Tensor, nn
 
-from pretrain.codes import sinkhorn
+from pretrain.codes import swav_loss
 from pretrain.method import Method, Setting
-from pretrain.parts import enqueue, exact, gather, mlp, pooled, product, project, unit
+from pretrain.parts import enqueue, gather, mlp, pooled, product, project, unit
 from wsseg.unet import Encoder
 
-EPSILON, ITERATIONS = 0.05, 3  # of the codes (section 3.1)
 FROZEN = 0.05  # share of the steps at first in which the prototypes are not trained
 ALONE = 0.1  # share of the steps at first in which codes are made without the queue, whose rows age fast then
 
@@ -98,24 +97,6 @@ class SwAV(Method):
     def embed(self, images: Tensor) -> Tensor:
         """(N, C, *S) -> (N, 128), the projection."""
         return project(self.encoder, self.head, images)
-
-
-def swav_loss(
-    first: Tensor, second: Tensor, temperature: float, *, earlier: list[Tensor] | None = None
-) -> Tensor:
-    """Cross-entropy of each view's codes against the other view's scores (equation 2), mean over both.
-
-    Args:
-        first, second: (N, K), cosine of each embedding with each prototype.
-        temperature: τ.
-        earlier: (M, K) for each view, of embeddings that only take part in making its codes.
-    """
-    losses = []
-    for index, (own, other) in enumerate(((first, second), (second, first))):
-        known = own.detach() if earlier is None else torch.cat([own.detach(), earlier[index].to(own)])
-        codes = sinkhorn(known, epsilon=EPSILON, iterations=ITERATIONS)[: len(own)]
-        losses.append(-(codes * (exact(other) / temperature).log_softmax(1)).sum(1).mean())
-    return torch.stack(losses).mean()
 
 
 @torch.no_grad()

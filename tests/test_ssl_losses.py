@@ -8,10 +8,10 @@ import torch
 
 from pretrain.barlow import barlow_loss, correlation
 from pretrain.byol import byol_loss
+from pretrain.codes import swav_loss
 from pretrain.moco import against_queue
 from pretrain.parts import nt_xent, unit
 from pretrain.simsiam import simsiam_loss
-from pretrain.swav import swav_loss
 from pretrain.vicreg import COVARIANCE, INVARIANCE, VARIANCE, vicreg_terms
 
 # what lightly 1.6.0 gives in `test_lightly_says_the_same`

@@ -11,10 +11,10 @@ from test_pretrain_crops import make as make_scan
 from test_pretrain_crops import ramps
 from tiny import write_any
 
+from pretrain.alike import alike, supervised_contrast
 from pretrain.crops import LEAST, CropSampler
 from pretrain.parts import nt_xent, unit
 from pretrain.run import fingerprint
-from pretrain.supcon import alike, supervised_contrast
 from pretrain.tags import with_tags
 from wsseg.errors import InputError
 

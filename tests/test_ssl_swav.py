@@ -6,10 +6,10 @@ import pytest
 import torch
 from test_ssl_parts import tiny_encoder
 
-from pretrain.codes import sinkhorn
+from pretrain.codes import sinkhorn, swav_loss
 from pretrain.method import Setting
 from pretrain.parts import unit
-from pretrain.swav import SwAV, swav_loss, used
+from pretrain.swav import SwAV, used
 
 
 def slow_sinkhorn(scores, epsilon, iterations):

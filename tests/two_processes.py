@@ -5,10 +5,10 @@ import copy
 import torch
 import torch.distributed as dist
 
+from pretrain.alike import supervised_contrast
 from pretrain.bank import Bank
+from pretrain.codes import swav_loss
 from pretrain.parts import gather, nt_xent, unit
-from pretrain.supcon import supervised_contrast
-from pretrain.swav import swav_loss
 
 
 def batch() -> tuple[torch.Tensor, ...]:
