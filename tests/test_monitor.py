@@ -66,11 +66,17 @@ class TestJudge:
     def test_three_low_readings_stop_the_run_and_one_does_not(self):
         rows = [reading(0, 0.9), reading(10, 0.02), reading(20, 0.02)]
         judge([*rows, reading(30, 0.5)], 100, "Advice.")
-        with pytest.raises(Collapsed, match=r"spread 0.020.*began with 0.90.*Advice\."):
+        with pytest.raises(Collapsed, match=r"spread 0.020.*it was 0.90.*Advice\."):
             judge([*rows, reading(30, 0.02)], 100, "Advice.")
 
     def test_a_method_that_is_narrow_by_nature_is_left_alone(self):
         assert judge([reading(step, 0.04) for step in range(6)], 100, "Advice.") == []
+
+    def test_what_spread_first_and_then_drew_together_has_collapsed(self):
+        """As instance discrimination on hippocampus images, which began as narrow as it ended."""
+        rows = [reading(0, 0.035), reading(25, 0.93)]
+        with pytest.raises(Collapsed, match=r"spread 0\.009; 1 is healthy, it was 0\.93"):
+            judge([*rows, *[reading(s, 0.009) for s in (50, 75, 100)]], 1000, "Advice.")
 
     def test_what_is_narrow_from_the_start_has_collapsed_when_nothing_is_left_to_predict(self):
         """As BYOL without predictor on hippocampus images: its spread never fell below its start."""
