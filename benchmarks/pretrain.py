@@ -2,13 +2,15 @@
 
 The way of a user by commands: pretrain -> probe, on the 40 other volumes, 8 of which are only tested on.
 Beside the encoder: a random start, a longer one, the encoder's own weights shuffled; paired seeds. By default
-the recommended method and one other at 1 and 4 labels, briefly; `--full` takes the rest.
+the recommended method and one other at 1 and 4 labels, briefly; `--full` takes the rest. `--parts alarm`
+looks instead whether the collapse alarm fires, see `benchmarks.alarm`.
 """
 
 import json
 import tempfile
 from pathlib import Path
 
+from benchmarks.alarm import measure_alarm
 from benchmarks.common import keep, kept, options, pack, table, wsseg
 
 SCANS = 160
@@ -67,10 +69,15 @@ def main() -> None:
     """Run what was asked for and print it, losers too."""
     chosen = options(
         __doc__,
+        parts={"nargs": "+", "choices": ["gain", "alarm"], "default": ["gain"]},
         methods={"nargs": "+", "choices": ALL, "default": None},
         labels={"default": None, "help": "numbers of labelled images, as 1,4"},
         full={"action": "store_true", "help": "all methods, 1, 2, 4 and 8 labels, 400 steps, 5 seeds"},
     )
+    if "alarm" in chosen.parts:
+        table(measure_alarm(chosen.steps or 250, chosen.seeds[0]))
+    if "gain" not in chosen.parts:
+        return
     seeds = 5 if chosen.full else 3
     labels = chosen.labels or ("1,2,4,8" if chosen.full else "1,4")
     rows = []

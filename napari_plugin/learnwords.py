@@ -47,10 +47,11 @@ def seen(rows: Sequence[Mapping[str, float]]) -> list[str]:
     if not readings:
         return []
     first, now = readings[0], readings[-1]
+    widest = max(row["spread"] for row in readings)
     sentences = [
         f"Crops are told apart along {now['rank']:.0f} of {now['full_rank']:.0f} directions (at first "
-        f"{first['rank']:.0f}); their spread is {now['spread'] / max(first['spread'], TINY):.0%} of what it "
-        "was at first (in a collapse below 20%)."
+        f"{first['rank']:.0f}); their spread is {now['spread'] / max(widest, TINY):.0%} of the widest "
+        "so far (in a collapse below 20%)."
     ]
     if answers := [row for row in rows if "accuracy" in row][-LATEST:]:
         right, chance = (sum(row[name] for row in answers) / len(answers) for name in ("accuracy", "chance"))

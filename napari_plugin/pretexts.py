@@ -24,6 +24,14 @@ METHODS = {
     "simclr": "Tells a place from those of other scans. For tags, with dozens of scans and a large memory.",
     "barlow": "Features that differ from each other. For tags, with batches of 32 or more.",
     "simsiam": "As byol without the copy: cheap, and the first to collapse.",
+    "swav": "Two views fall into one of many clusters of equal size. For tags, where scans hold kinds of "
+    "things: cells, tissues.",
+    "sela": "Learns labels that it gives the crops itself, evenly. As swav, for small batches and long runs.",
+    "instance": "Tells which scan a crop is of, from a memory. For tags, with many small scans that show one "
+    "thing each.",
+    "pirl": "As instance, from shuffled tiles too. For tags, with many small scans.",
+    "supcon": "As simclr, and scans with the same tags belong together. For tags, where a tags.csv lies "
+    "beside the scans.",
     "rotation": "Tells how a crop was turned. Only where scans have an up and a down.",
     "jigsaw": "Puts shuffled tiles in order. Where parts have places of their own, as in a body.",
     "position": "Tells where a tile lies beside another. Where parts have places of their own.",

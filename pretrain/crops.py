@@ -90,6 +90,8 @@ class CropSampler:
         seed: Of the run.
         memory: Bytes of scans held at once.
         located: Crops that are drawn carry where in their scan each voxel lies, in further channels.
+        tagged: Crops are told with the tags of their scan or slice.
+        repeat: Batches after which the same come again, 0 = never; then crops are told by batch and place.
     """
 
     def __init__(
@@ -101,8 +103,10 @@ class CropSampler:
         seed: int,
         memory: int = MEMORY,
         located: bool = False,
+        tagged: bool = False,
+        repeat: int = 0,
     ) -> None:
-        self.located = located
+        self.located, self.tagged, self.repeat = located, tagged, repeat
         self.scans, self.spacing, self.crop, self.seed = list(scans), tuple(spacing), tuple(crop), seed
         self.regions = self._regions()
         self.numbers = len({region.number for region in self.regions})
@@ -116,11 +120,16 @@ class CropSampler:
 
         Returns:
             images float32 (len(places), C, *crop), normalised; (len(places), C + d, *crop) with `located`,
-            see `coordinates`. And numbers int64 (len(places),) of the subjects that they are of.
+            see `coordinates`. And numbers int64 (len(places),) of the subjects that they are of; (…, 1 + K)
+            with `tagged`: subject and tags, see `Scan.tags`; (…, 3) with `repeat`: subject, batch and place.
         """
+        index = index % self.repeat if self.repeat else index
         here = self.pool.at(index)
         drawn = [self._draw_one(np.random.default_rng((self.seed, index, place)), here) for place in places]
-        return np.stack([image for image, _ in drawn]), np.array([number for _, number in drawn], np.int64)
+        numbers = np.array([told for _, told in drawn], np.int64)
+        if self.repeat:
+            numbers = np.stack([numbers, np.full_like(numbers, index), np.array(places, np.int64)], 1)
+        return np.stack([image for image, _ in drawn]), numbers
 
     def neighbours(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pairs of crops that show nearly the same, for the monitors: one is a quarter of a crop aside.
@@ -146,17 +155,24 @@ class CropSampler:
         ones, others = (np.stack(part) for part in zip(*pairs, strict=True))
         return ones, others, np.array([region.number for region in chosen], np.int64)
 
-    def _draw_one(self, rng: np.random.Generator, here: Sequence[int]) -> tuple[np.ndarray, int]:
+    def _draw_one(
+        self, rng: np.random.Generator, here: Sequence[int]
+    ) -> tuple[np.ndarray, int | tuple[int, ...]]:
+        """A crop and what is told of it: its number, or number and tags."""
         regions = self._of_scan[here[int(rng.integers(len(here)))]]
         region = regions[int(rng.integers(len(regions)))]
         start = self._start(rng, region)
         values = self._cut(self.pool.image(region.scan), region, start)
+        scan = self.scans[region.scan]
         if self.located:
-            scan = self.scans[region.scan]
             used = [axis for axis in range(len(start)) if axis != scan.axis]
             edges = [self._edges(scan)[axis] for axis in used]
             where = coordinates(start[used].tolist(), edges, self.crop, scan.shape)
             values = np.concatenate([values, where])
+        if self.tagged:
+            assert scan.tags is not None
+            row = 0 if scan.axis is None or len(scan.tags) == 1 else int(start[scan.axis])
+            return values, (region.number, *scan.tags[row].tolist())
         return values, region.number
 
     def _edges(self, scan: Scan) -> tuple[int, ...]:

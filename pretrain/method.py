@@ -22,6 +22,8 @@ class Setting:
         modality: A key of `pretrain.views.MODALITIES`.
         steps: Length of the run, for schedules.
         seed: Of the views; under torch.distributed every process makes its own.
+        batch: Places a step, over all processes.
+        scans: How many are told apart: subjects, or blocks of scans where there are few.
     """
 
     size: tuple[int, ...]
@@ -29,6 +31,8 @@ class Setting:
     modality: str
     steps: int
     seed: int
+    batch: int = 2
+    scans: int = 2
 
 
 class Method(nn.Module, ABC):
@@ -51,6 +55,8 @@ class Method(nn.Module, ABC):
         CROP: Edge of a crop in voxels of the finest axis, likewise.
         SHARE: Side of a view as a share of the crop's.
         LOCATED: Crops carry their coordinates, d more channels; see `pretrain.crops.coordinates`.
+        TAGGED: Crops are told with the tags of their scans, K more columns of `scans`.
+        REPEAT: Steps after which the same crops come again, in the same order; 0 = never.
     """
 
     SUMMARY: ClassVar[str]
@@ -59,6 +65,8 @@ class Method(nn.Module, ABC):
     CROP: ClassVar[dict[int, int]] = {2: 64, 3: 32}
     SHARE: ClassVar[float] = SHARE
     LOCATED: ClassVar[bool] = False
+    TAGGED: ClassVar[bool] = False
+    REPEAT: ClassVar[int] = 0
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__()
@@ -79,7 +87,9 @@ class Method(nn.Module, ABC):
 
         Args:
             images: (N, C, *S), normalised; (N, C + d, *S) where `LOCATED`.
-            scans: int64 (N,), ≥ 0, which scan each is of.
+            scans: int64 (N,), ≥ 0, which scan each is of; (N, 1 + K) with `TAGGED`: and of each tag whether
+                it is there (1), is not (0) or is not known (−1); (N, 3) with `REPEAT`: and which batch of
+                those that come again it is of, and its place in it.
         """
 
     @property

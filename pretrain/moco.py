@@ -19,6 +19,7 @@ from pretrain.parts import (
     Momentum,
     SteadyNorm,
     contrast,
+    enqueue,
     gather,
     mlp,
     pooled,
@@ -89,13 +90,10 @@ class MoCo(Method):
         self._enqueue(keys, scans)
 
     def _enqueue(self, keys: Tensor, scans: Tensor) -> None:
-        length = len(self.queue)
-        at = (self.pointer + torch.arange(len(keys), device=keys.device)) % length
-        # more keys than places: the newest stay
-        self.queue[at[-length:]] = keys[-length:]
-        self.queue_scans[at[-length:]] = scans[-length:]
-        self.queue_steps[at[-length:]] = self.target.done
-        self.pointer.add_(len(keys)).remainder_(length)
+        enqueue(self.queue, keys, self.pointer)
+        enqueue(self.queue_scans, scans, self.pointer)
+        enqueue(self.queue_steps, torch.full_like(scans, self.target.done), self.pointer)
+        self.pointer.add_(len(keys)).remainder_(len(self.queue))
 
     def embed(self, images: Tensor) -> Tensor:
         """(N, C, *S) -> (N, 128), the projection."""

@@ -180,6 +180,20 @@ def nt_xent(
     return contrast(product(views, views) / temperature, positive, other, decoupled=decoupled)
 
 
+def enqueue(ring: Tensor, rows: Tensor, pointer: Tensor) -> None:
+    """Put rows in the places of the oldest; of more rows than places the newest stay.
+
+    Args:
+        ring: (…, K, D) or (K,), changed in place.
+        rows: (…, N, D) or (N,).
+        pointer: int64, where the next row goes; the caller moves it, once for all of its rings.
+    """
+    axis = max(ring.ndim - 2, 0)
+    length = ring.shape[axis]
+    kept = torch.arange(rows.shape[axis], device=ring.device)[-length:]
+    ring.index_copy_(axis, (pointer + kept) % length, rows.index_select(axis, kept).to(ring))
+
+
 def momentum_start(steps: int, slowest: float = 0.99) -> float:
     """Momentum of a run's first step: as slow as short runs allow, so that the copy leaves its random start.
 

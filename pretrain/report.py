@@ -20,11 +20,13 @@ from wsseg.webpage import as_png, drawn, embedded, html_table
 PAGE = Path(__file__).with_name("report.html")
 SHOWN = 12  # crops
 SIDE = 160  # pixels of one
+VIEWS = ("similarity", "agreement", "kept")  # what methods without a task tell of their views
 LEGEND = (
     "Spread: 1 = embeddings of crops lie all around, near 0 = all alike (the dashed line is where a run is "
     "stopped). Directions: how many the embeddings use. Alignment: squared distance of two crops that show "
     "nearly the same, lower is nearer; uniformity: lower is more even. Same subject: how often the nearest "
-    "other crop is of the same scan; the dotted line is chance. What is good depends on the method; what "
+    "other crop is of the same scan; the dotted line is chance. Views agree: how far two "
+    "looks at a crop say the same, as the method compares them. What is good depends on the method; what "
     "counts is measured by wsseg probe."
 )
 
@@ -83,6 +85,8 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> Figure:
     _line(panels[4], rows, "Nearest is of the same subject", {"nearest": ""}, "nearest_chance")
     if any("accuracy" in row for row in rows):
         _line(panels[5], rows, "Task solved", {"accuracy": ""}, "chance")
+    elif told := {name: name for name in VIEWS if any(name in row for row in rows)}:
+        _line(panels[5], rows, "Views agree", told)
     else:
         panels[5].set_axis_off()
     return figure

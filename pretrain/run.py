@@ -122,8 +122,16 @@ def pretrain_steps(
 
 def sampler_of(source: Source, plan: Plan, seed: int) -> CropSampler:
     """The crops of a run."""
-    located = METHODS[plan.method].LOCATED
-    return CropSampler(source.scans, plan.spacing, plan.crop, seed=seed, located=located)
+    method = METHODS[plan.method]
+    return CropSampler(
+        source.scans,
+        plan.spacing,
+        plan.crop,
+        seed=seed,
+        located=method.LOCATED,
+        tagged=method.TAGGED,
+        repeat=method.REPEAT,
+    )
 
 
 class _Writer:
@@ -192,11 +200,12 @@ def _load(folder: Path, trainer: Pretrainer, key: str) -> None:
 
 
 def fingerprint(scans: list[Scan]) -> str:
-    """A short code for the scans: their names, sizes and intensities."""
+    """A short code for the scans: names, sizes and intensities; tags where they are learned from."""
     parts = [
         [s.path.name, s.subject, s.shape, s.spacing, [v.tolist() for v in vars(s.statistics).values()]]
         for s in scans
     ]
+    parts += [s.tags.tolist() for s in scans if s.tags is not None]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -36,6 +36,8 @@ class Scan:
         axis, slices: The axis that slices are numbered along and how many there are, or None and 1.
         colour: It is grey and repeated to three channels.
         kind: Of file, see `wsseg.images.Image`.
+        tags: int8 (1, K), or (slices, K) where slices are tagged: 1 the class is there, 0 it is not, −1 not
+            tagged; None where the method has no use for tags.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Scan:
     slices: int = 1
     colour: bool = False
     kind: str = "array"
+    tags: np.ndarray | None = field(default=None, repr=False)
 
     def read(self) -> Image:
         """The scan, with its channels as all of the run have them.

@@ -84,7 +84,15 @@ class Pretrainer:
         torch.manual_seed(config.seed)
         encoder = Encoder(plan.architecture)
         try:
-            setting = Setting(plan.crop, plan.spacing, plan.modality, config.steps, config.seed)
+            setting = Setting(
+                plan.crop,
+                plan.spacing,
+                plan.modality,
+                config.steps,
+                config.seed,
+                batch=plan.batch,
+                scans=sampler.numbers,
+            )
             self.method = METHODS[plan.method](encoder, setting)
         except ValueError as error:
             raise InputError(str(error)) from error

@@ -255,5 +255,5 @@ def test_what_the_monitors_see_in_words():
     rows += [{"spread": 0.5, "rank": 10.0, "full_rank": 47.0, "accuracy": 0.75, "chance": 0.25}]
     first, task = seen(rows)
     assert "10 of 47 directions (at first 20)" in first
-    assert "spread is 56% of what it was" in first
+    assert "spread is 56% of the widest" in first
     assert task == "The task is solved in 75% of cases, by chance in 25%."

@@ -58,19 +58,33 @@ class TestNumbers:
         assert alone == (0.0, 0.0)
 
 
-def reading(step, spread, rank=20.0):
-    return {"step": step, "loss": 1.0, "spread": spread, "rank": rank, "full_rank": 47.0}
+def reading(step, spread, rank=20.0, **more):
+    return {"step": step, "loss": 1.0, "spread": spread, "rank": rank, "full_rank": 47.0, **more}
 
 
 class TestJudge:
     def test_three_low_readings_stop_the_run_and_one_does_not(self):
         rows = [reading(0, 0.9), reading(10, 0.02), reading(20, 0.02)]
         judge([*rows, reading(30, 0.5)], 100, "Advice.")
-        with pytest.raises(Collapsed, match=r"spread 0.020.*began with 0.90.*Advice\."):
+        with pytest.raises(Collapsed, match=r"spread 0.020.*it was 0.90.*Advice\."):
             judge([*rows, reading(30, 0.02)], 100, "Advice.")
 
     def test_a_method_that_is_narrow_by_nature_is_left_alone(self):
         assert judge([reading(step, 0.04) for step in range(6)], 100, "Advice.") == []
+
+    def test_what_spread_first_and_then_drew_together_has_collapsed(self):
+        """As instance discrimination on hippocampus images, which began as narrow as it ended."""
+        rows = [reading(0, 0.035), reading(25, 0.93)]
+        with pytest.raises(Collapsed, match=r"spread 0\.009; 1 is healthy, it was 0\.93"):
+            judge([*rows, *[reading(s, 0.009) for s in (50, 75, 100)]], 1000, "Advice.")
+
+    def test_what_is_narrow_from_the_start_has_collapsed_when_nothing_is_left_to_predict(self):
+        """As BYOL without predictor on hippocampus images: its spread never fell below its start."""
+        rows = [reading(0, 0.033), *[reading(s, 0.04, similarity=0.99) for s in (25, 50)]]
+        judge([*rows, reading(75, 0.04, similarity=0.97)], 1000, "Advice.")  # not three in a row
+        judge([*rows, reading(75, 0.5, similarity=0.99)], 1000, "Advice.")  # crops are told apart
+        with pytest.raises(Collapsed, match=r"cosine 0.990 with spread 0.04; 1 is healthy\). Advice\."):
+            judge([*rows, reading(75, 0.04, similarity=0.99)], 1000, "Advice.")
 
     def test_warnings_before_it_is_too_late(self):
         rows = [reading(step, 0.9) for step in range(4)]
@@ -122,7 +136,20 @@ def readings_of(method: type, dims: int, steps: int, monkeypatch) -> list[dict]:
     return [row for row in trainer.rows if "spread" in row]
 
 
+class NoPredictor(BYOL):
+    """Without its predictor, and with a copy that follows at once: what is known to collapse."""
+
+    def __init__(self, encoder, setting):
+        super().__init__(encoder, setting)
+        self.predictor = torch.nn.Identity()
+        self.target.steps, self.target.start = 10**9, 0.0
+
+
 class TestCollapse:
+    def test_the_alarm_fires_on_a_byol_that_is_broken(self, dims, monkeypatch):
+        with pytest.raises(Collapsed, match="has collapsed"):
+            readings_of(NoPredictor, dims, 60, monkeypatch)
+
     def test_the_alarm_stays_quiet_on_byol(self, dims, monkeypatch):
         readings = readings_of(BYOL, dims, 60, monkeypatch)
         assert len(readings) == 61

@@ -99,8 +99,12 @@ def test_every_method_resumes_bit_for_bit(tmp_path, method, monkeypatch):
     for index in range(COUNT):
         values = np.random.default_rng(index).integers(0, 200, [2 * n for n in SIZE[dims]])
         write_any(tmp_path / "scans", f"a{index}", values.astype(np.uint8))
-    if method == "jigsaw":
-        monkeypatch.setattr(METHODS["jigsaw"], "CROP", {2: 32, 3: 16})
+    if method in ("jigsaw", "pirl"):
+        monkeypatch.setattr(METHODS[method], "CROP", {2: 32, 3: 16})
+    if METHODS[method].TAGGED:
+        (tmp_path / "scans" / "tags.csv").write_text("image,class\na0,1\na1,2\n")
+    if METHODS[method].REPEAT:  # labels are given anew before the stop, and once more after it
+        monkeypatch.setattr(METHODS[method], "REPEAT", 2)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     learn(tmp_path / "scans", "--out", whole, method=method, steps=4)
     original = Pretrainer._backward

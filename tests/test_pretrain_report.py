@@ -5,6 +5,7 @@ import io
 import re
 
 import numpy as np
+import pytest
 from PIL import Image
 from test_pretrain_crops import ramps
 
@@ -54,6 +55,15 @@ def test_everything_is_in_the_one_page():
     curves, crops = pictures(page)
     assert (curves < 250).any()
     assert len(np.unique(crops)) > 20  # ramps, not an even grey
+
+
+@pytest.mark.parametrize("told", [{}, {"agreement": 0.3, "kept": 0.8}])
+def test_methods_without_a_task_show_whether_views_agree(told):
+    sampler = CropSampler(ramps(8, (40, 24)), (1.0, 1.0), (16, 16), seed=0)
+    page = write_report(record(), [row | told for row in rows(9, task=False)], sampler)
+    curves, _ = pictures(page)
+    corner = curves[len(curves) // 2 :, 2 * curves.shape[1] // 3 + 20 :]
+    assert (corner < 200).any() == bool(told)
 
 
 def test_a_failed_run_says_why_and_what_was_left_out():

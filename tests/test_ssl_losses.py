@@ -8,6 +8,7 @@ import torch
 
 from pretrain.barlow import barlow_loss, correlation
 from pretrain.byol import byol_loss
+from pretrain.codes import swav_loss
 from pretrain.moco import against_queue
 from pretrain.parts import nt_xent, unit
 from pretrain.simsiam import simsiam_loss
@@ -20,6 +21,8 @@ GOLDEN = {
     "vicreg": 56.52501887983415,
     "cosine": -0.8970859903626993,
     "moco": 0.28015290773700363,
+    "swav": 1.8532626233682885,
+    "swav_queue": 1.6850045514976255,
 }
 
 
@@ -37,8 +40,19 @@ def pair(count: int = 16, width: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(first), torch.from_numpy(first + rng.normal(0, 0.7, (count, width)))
 
 
+def scores() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Cosines of two views, and of 24 earlier embeddings of each, with 12 prototypes, float64."""
+    rng = np.random.default_rng(9)
+    prototypes = unit(torch.from_numpy(rng.normal(size=(12, 64))))
+    earlier = [unit(torch.from_numpy(rng.normal(size=(24, 64)))) @ prototypes.T for _ in range(2)]
+    return [unit(view) @ prototypes.T for view in pair()], earlier
+
+
 def own(name: str) -> float:
     first, second = pair()
+    if name.startswith("swav"):
+        views, earlier = scores()
+        return float(swav_loss(*views, 0.1, earlier=earlier if name == "swav_queue" else None))
     if name == "nt_xent":
         return float(nt_xent(first, second, torch.arange(16), 0.1).loss)
     if name == "barlow":
@@ -70,6 +84,9 @@ def test_lightly_says_the_same(lightly, name):
         theirs = lightly.BarlowTwinsLoss()(first, second)
     elif name == "vicreg":
         theirs = lightly.VICRegLoss()(first, second)
+    elif name.startswith("swav"):
+        views, earlier = scores()
+        theirs = lightly.SwaVLoss()(views, [], earlier if name == "swav_queue" else None)
     elif name == "cosine":
         theirs = lightly.NegativeCosineSimilarity()(first, second)
     else:

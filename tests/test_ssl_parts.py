@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import nn
-from two_processes import batch, one_of_two
+from two_processes import batch, losses, one_of_two
 
 from pretrain.parts import (
     Momentum,
@@ -15,7 +15,6 @@ from pretrain.parts import (
     mlp,
     momentum,
     momentum_start,
-    nt_xent,
     off_diagonal,
     pool,
     product,
@@ -170,10 +169,8 @@ def test_losses_are_not_computed_in_half_precision():
 
 
 def test_two_processes_are_one(tmp_path):
-    first, second, scans, weight = batch()
-    weight.requires_grad_()
-    loss = nt_xent(first @ weight, second @ weight, scans, 0.2).loss
-    loss.backward()
+    weight = batch()[-1].requires_grad_()
+    alone = losses(weight)
     context = mp.get_context("spawn")
     queue = context.Queue()
     processes = [
@@ -181,9 +178,14 @@ def test_two_processes_are_one(tmp_path):
     ]
     for process in processes:
         process.start()
-    value, gradient = queue.get(timeout=120)
+    told = queue.get(timeout=120)
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    assert value == pytest.approx(loss.item(), abs=1e-12)
-    assert torch.allclose(torch.tensor(gradient, dtype=torch.float64), weight.grad, atol=1e-12)
+    memory = torch.tensor(told.pop("memory")[0], dtype=torch.float64)
+    assert torch.allclose(memory, alone.pop("memory"), atol=1e-12)
+    assert told.keys() == alone.keys()
+    for name, (value, gradient) in told.items():
+        (own,) = torch.autograd.grad(alone[name], weight, retain_graph=True)
+        assert value == pytest.approx(alone[name].item(), abs=1e-12), name
+        assert torch.allclose(torch.tensor(gradient, dtype=torch.float64), own, atol=1e-12), name

@@ -36,7 +36,7 @@ def pretrain(
         typer.Option(
             metavar="NAME",
             help="mae (begin with it), denoising, inpainting, location, simclr, moco, byol, vicreg, "
-            "barlow, simsiam, dense, rotation, jigsaw or position.",
+            "barlow, simsiam, swav, sela, instance, pirl, supcon, dense, rotation, jigsaw or position.",
             show_default=False,
         ),
     ] = None,
@@ -192,6 +192,7 @@ def _prepare(
     from pretrain.plan import Plan, default_steps, plan_architecture, plan_size
     from pretrain.run import Source
     from pretrain.scans import find_scans, guess_modality, look, read_headers
+    from pretrain.tags import with_tags
     from pretrain.views import MODALITIES
     from wsseg.progress import run_with_progress
 
@@ -202,6 +203,8 @@ def _prepare(
     crop = plan_size(headers, method, architecture)
     scanned = look(headers, crop, subject=subject, skip_bad=skip_bad)
     found, bad = run_with_progress(scanned, quiet=show.quiet, events=show.events)
+    if METHODS[method].TAGGED:
+        found = with_tags(found)
     guessed, doubt = guess_modality(found, rgb=headers.rgb)
     plan = Plan(
         method=method,
