@@ -125,18 +125,18 @@ def test_naparis_own_undo_is_emptied_and_the_brush_stays():
 
 
 def test_fifty_large_strokes_come_back_and_take_little_memory():
-    """Balls drawn through 128³ of noise, which can't be packed."""
+    """Balls drawn through 96³ of noise, which can't be packed."""
     rng = np.random.default_rng(0)
-    layer, timeline = followed(rng.integers(0, 255, (128, 128, 128), np.uint8))
-    layer.n_edit_dimensions, layer.brush_size = 3, 60
+    layer, timeline = followed(rng.integers(0, 255, (96, 96, 96), np.uint8))
+    layer.n_edit_dimensions, layer.brush_size = 3, 44
     napari: list[int] = []  # bytes of each stroke that it keeps
     kept, states = [], [layer.data.copy()]
     layer.events.paint.connect(lambda event: napari.append(sum(_bytes_of(atom) for atom in event.value)))
     layer.events.editable.connect(lambda event: napari.clear())
     for step in range(50):
         with layer.block_history():
-            for x in range(30, 100, 20):
-                layer.paint((30 + step, 64, x), 1 + step % 2)
+            for x in range(20, 80, 20):
+                layer.paint((23 + step, 48, x), 1 + step % 2)
         kept.append(sum(napari))
         states.append(layer.data.copy())
     assert timeline.size() < 16 * 2**20
