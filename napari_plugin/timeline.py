@@ -32,7 +32,8 @@ class Change:
         exchange: Puts what is kept in its place and gives back what was there.
         layer: The layer that it changed; without that layer it can't be taken back.
         place: The first and last voxel that changed, in the layer's data coordinates; None = no one place.
-        weigh: Bytes of what is kept.
+        weigh: Tells the bytes of what is kept.
+        size: These, once the timeline has the change.
     """
 
     words: str
@@ -42,6 +43,7 @@ class Change:
     layer: "Layer | None" = None
     place: tuple[Sequence[float], Sequence[float]] | None = None
     weigh: Callable[[Any], int] = lambda kept: 1000
+    size: int = 0
 
 
 @dataclass(eq=False)
@@ -61,7 +63,7 @@ class Action:
     @property
     def size(self) -> int:
         """Bytes that it keeps."""
-        return sum(change.weigh(change.kept) for change in self.changes)
+        return sum(change.size for change in self.changes)
 
 
 class Timeline:
@@ -86,6 +88,7 @@ class Timeline:
         """Something has changed; what was undone on the same image can't be done again after that."""
         if self._exchanging:
             return
+        change.size = change.weigh(change.kept)
         if self._open is not None:
             self._open.changes.insert(0, change)
             return
@@ -153,6 +156,7 @@ class Timeline:
         try:
             for change in action.changes:
                 change.kept = change.exchange(change.kept)
+                change.size = change.weigh(change.kept)
         finally:
             self._exchanging = False
         action.changes.reverse()
@@ -173,9 +177,8 @@ class Timeline:
 
     def _trim(self) -> None:
         """Let go of the oldest actions, or of those that would be done again last."""
-        sizes = {id(action): action.size for action in (*self._past, *self._future)}
-        total = sum(sizes.values())
+        total = self.size()
         while len(self._past) > STEPS or (total > BYTES and self._past):
-            total -= sizes[id(self._past.pop(0))]
+            total -= self._past.pop(0).size
         while total > BYTES and self._future:
-            total -= sizes[id(self._future.pop(0))]
+            total -= self._future.pop(0).size
