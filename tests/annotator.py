@@ -1,7 +1,9 @@
-"""A robot that annotates in the real window with mouse and keyboard, until it is killed; see test_annotator.py.
+"""A robot that annotates in the real window with mouse and keyboard, until it is killed.
 
-`python annotator.py OUT`: draws all five kinds of hint on each image of `images`, trains, stops, corrects,
-undoes, accepts, saves; writes what is marked then to OUT/<name>.npz, and kills itself as a crash would.
+`python annotator.py annotate OUT`: draws all five kinds of hint on each image of `images`, trains, stops,
+corrects, undoes, accepts, saves; writes what is marked then to OUT/<name>.npz, and kills itself as a crash
+would. `python annotator.py find_again OUT`: restores each, writes the same to OUT/<name>-again.npz, exports.
+With $PICTURES set it takes a picture of each window.
 """
 
 import os
@@ -9,10 +11,10 @@ import signal
 import sys
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from conftest import ball
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -22,11 +24,19 @@ from napari_plugin.results import find
 from napari_plugin.taglayer import tags_of
 from napari_plugin.widget import SegmentWidget
 
+PICTURES = os.environ.get("PICTURES")
 CONTROL, SHIFT, NONE = (
     Qt.KeyboardModifier.ControlModifier,
     Qt.KeyboardModifier.ShiftModifier,
     Qt.KeyboardModifier.NoModifier,
 )
+
+
+def ball(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """A bright ball in noise; conftest has one too, but that loads torch before the window is there."""
+    grid = np.stack(np.meshgrid(*[(np.arange(n) / n) - 0.5 for n in shape], indexing="ij"), -1)
+    noise = np.random.default_rng(seed).normal(0, 0.3, shape)
+    return (2.0 * (np.linalg.norm(grid, axis=-1) < 0.3) + noise).astype(np.float32)
 
 
 def images() -> dict[str, tuple[np.ndarray, dict]]:
@@ -36,19 +46,13 @@ def images() -> dict[str, tuple[np.ndarray, dict]]:
     affine[1:3, 1:3] = 0.8 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     affine[:3, 3] = (10.0, -20.0, 30.0)
     return {
-        "picture": (ball((64, 64))[0][0], {}),
-        "volume": (ball((12, 48, 48), seed=1)[0][0], {"scale": (2.0, 1.0, 1.0), "translate": (5.0, 0.0, 0.0)}),
-        "turned": (ball((12, 48, 48), seed=2)[0][0], {"affine": affine}),
+        "picture": (ball((48, 48), 0), {}),
+        "volume": (
+            ball((8, 32, 32), 1),
+            {"scale": (2.0, 1.0, 1.0), "translate": (5.0, 0.0, 0.0)},
+        ),
+        "turned": (ball((8, 32, 32), 2), {"affine": affine}),
     }
-
-
-def open_window(viewer, name: str) -> SegmentWidget:
-    """The panel in a window that shows this image."""
-    data, place = images()[name]
-    viewer.add_image(data, name=name, **place)
-    widget = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="wsseg")
-    return widget
 
 
 class Hand:
@@ -80,8 +84,8 @@ class Hand:
         points = [self.point(place) for place in places]
         self._mouse(QEvent.Type.MouseMove, points[0], down=False)
         self._mouse(QEvent.Type.MouseButtonPress, points[0])
-        for start, stop in zip(points, points[1:], strict=False):
-            for part in (0.25, 0.5, 0.75, 1.0):
+        for start, stop in pairwise(points):
+            for part in (0.5, 1.0):
                 self._mouse(QEvent.Type.MouseMove, start + part * (stop - start))
         self._mouse(QEvent.Type.MouseButtonRelease, points[-1], down=False)
         self.live(0.02)
@@ -102,7 +106,9 @@ class Hand:
         where = QPointF(*(float(v) for v in point))
         button = none if kind == QEvent.Type.MouseMove else left
         held = left if down else none
-        event = QMouseEvent(kind, where, QPointF(self.canvas.mapToGlobal(where.toPoint())), button, held, NONE)
+        event = QMouseEvent(
+            kind, where, QPointF(self.canvas.mapToGlobal(where.toPoint())), button, held, NONE
+        )
         QApplication.sendEvent(self.canvas, event)
         self.live(0.0)
 
@@ -120,13 +126,12 @@ class Hand:
         self.live(seconds, until)
         assert until(), f"{until.__code__.co_filename}:{until.__code__.co_firstlineno} never came true"
 
-    def rest(self) -> None:
-        """Until nothing is under way, and all is on disk."""
-        widget, key = self.widget, self.widget.controller
+    def rest(self, pause: float = 0.0) -> None:
+        """Until nothing is under way, and all is on disk; boxes and answers begin when the hand rests."""
+        widget = self.widget
+        self.live(pause)
         self.wait(lambda: widget.worker is None and widget.instant.worker is None)
-        self.live(0.6)  # boxes begin by themselves when the hand rests
-        self.wait(lambda: widget.worker is None and widget.instant.worker is None and key.run is None)
-        self.live(0.3)
+        widget.autosave.pulse()
         self.wait(lambda: not widget.autosave.busy())
 
 
@@ -148,7 +153,7 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     """All that a person does with one image."""
     hand, c, key = Hand(viewer, widget), widget.controller, Qt.Key
     ndim, image = c.image.ndim, c.image
-    middle = 6
+    middle = 4
 
     def at(y: float, x: float):
         return (y, x) if ndim == 2 else (viewer_slice(), y, x)
@@ -204,10 +209,11 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     assert len(c.clicks.data) == 2
 
     if ndim == 3:
-        c.boxes.set_depth(7)
+        c.boxes.set_depth(5)
     hand.key(key.Key_W)
     hand.drag(at(centre - radius, centre - radius), at(centre + radius, centre + radius))
     assert len(c.peek_hints().boxes) == 1
+    hand.wait(lambda: find(c.layers, image, "objects") is not None)
     hand.rest()
     assert find(c.layers, image, "objects").data.any()
 
@@ -242,33 +248,49 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     np.testing.assert_array_equal(hints.data, corrected)
 
     widget.instant.choose("instant")  # the network of three steps has found nothing yet
-    hand.rest()
+    hand.rest(0.5)
     hand.hover(at(centre, centre))
     hand.key(key.Key_J, SHIFT)
     assert c.lock.map_of(image)[tuple(int(v) for v in at(centre, centre))] == 1
     widget.begin(lambda: c.save("mask", out / f"{image.name}.tif"))
-    hand.rest()
+    hand.rest(0.8)  # as long as a person looks at what came
     np.savez(out / f"{image.name}.npz", **marked(c))
 
 
-def main(out: Path) -> None:
-    """Annotate all images, one after the other, in one window; then die."""
+def find_again(viewer, widget: SegmentWidget, out: Path) -> None:
+    """What a person does after a crash: restore, look, export."""
+    hand, c = Hand(viewer, widget), widget.controller
+    assert not c.timeline.words()[0]
+    hand.press("Restore")
+    hand.rest()
+    assert widget.go.text() == "Segment on"  # its model is back too
+    widget.instant.choose("instant")
+    hand.rest(0.8)
+    np.savez(out / f"{c.image.name}-again.npz", **marked(c))
+    kind, suffix = ("PNG", "png") if c.image.ndim == 2 else ("NIfTI", "nii.gz")
+    path = out / f"{c.image.name}.{suffix}"
+    widget.begin(lambda: c.leaving.export("mask", kind, path))
+    hand.rest()
+    assert "Wrote" in c.message
+
+
+def main(act, out: Path) -> None:
+    """Do this with all images, one after the other, in one window; then die."""
     import napari
 
     viewer = napari.Viewer(show=True)
-    viewer.window.resize(1200, 900)
-    widget = None
+    viewer.window.resize(900, 640)  # drawing takes most of the time
+    widget = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="wsseg")
     for name, (data, place) in images().items():
         viewer.layers.clear()
-        if widget is None:
-            widget = open_window(viewer, name)
-        else:
-            widget.choose_image(viewer.add_image(data, name=name, **place))
-        annotate(viewer, widget, out)
-        viewer.window.screenshot(str(out / f"{name}.png"), canvas_only=False, flash=False)
+        widget.choose_image(viewer.add_image(data, name=name, **place))
+        act(viewer, widget, out)
+        if PICTURES:
+            viewer.window.screenshot(str(out / f"{name}-{act.__name__}.png"), canvas_only=False, flash=False)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message="Non-orthogonal slicing")
-    main(Path(sys.argv[1]))
+    main({"annotate": annotate, "find_again": find_again}[sys.argv[1]], Path(sys.argv[2]))
