@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 UNDO = KeyMod.CtrlCmd | KeyCode.KeyZ
 REDO = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
-DRAWN = ("Labels", "Points", "Shapes")  # kinds of layers that people draw in
+DRAWN = ("Labels", "Points", "Shapes")  # layers that people draw in; __class__ sees through napari's proxies
 
 
 class UndoRow(QWidget):
@@ -80,7 +80,7 @@ class UndoRow(QWidget):
     def _pressed(self, act: Callable[[], None]) -> None:
         """The key was pressed, and the chosen layer has none for it."""
         layer = self.viewer.layers.selection.active
-        if layer is not None and type(layer).__name__ in DRAWN and not self._is_ours(layer):
+        if layer is not None and layer.__class__.__name__ in DRAWN and not self._is_ours(layer):
             self.viewer.status = f"{layer.name} is no layer of wsseg; napari has no undo for it."
         else:
             act()

@@ -284,3 +284,15 @@ def test_undo_and_redo_of_all_that_is_done_to_boxes(ndim):
         timeline.redo()  # something else was done since
     assert tool.read(scan) == after
     assert len(set(layer.edge_width)) == 1
+
+
+def test_a_box_that_is_being_drawn_is_no_box_yet():
+    tool, layer, scan = drawn(2)
+    layer.add(rectangle((2, 2), (5, 6)), shape_type="rectangle")
+    before = tool.read(scan)
+    with layer.events.data.blocker(), layer.events.features.blocker():  # as between press and release
+        layer.add(rectangle((8, 8), (9, 9)), shape_type="rectangle")
+    assert list(layer.features["box"]) == ["1", ""]
+    assert tool.read(scan) == before
+    tool.tidy()
+    assert [box.id for box in tool.read(scan)] == [1, 2]
