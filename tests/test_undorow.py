@@ -51,14 +51,14 @@ def test_keys_buttons_other_layers_and_the_slice_that_is_shown(make_napari_viewe
         press(widget, Qt.Key.Key_Z, CONTROL)
         assert len(c.clicks.data) == 0
         assert c.clicks.visible
-        assert viewer.dims.current_step[0] == 6
+        assert viewer.dims.point[0] == 12  # slice 6 of 2 each
         assert widget.message.text() == "Undone: click."
         press(widget, Qt.Key.Key_Z, CONTROL | SHIFT)
         assert len(c.clicks.data) == 1
     row.undo()
     row.undo_button.click()
     assert not hints.data.any()
-    assert viewer.dims.current_step[0] == 3
+    assert viewer.dims.point[0] == 6
     assert row.redo_button.toolTip() == "Redo: stroke of class 1 (Ctrl+Shift+Z)"
     assert row.redo_button.isEnabled()
     viewer.scene.camera.center = (500.0, 500.0)
