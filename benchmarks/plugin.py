@@ -1,4 +1,4 @@
-"""The napari plugin without a window: from button to masks of boxes, and what saving each stroke costs.
+"""The napari plugin without a window: from button to masks of boxes, what saving and undoing a stroke costs.
 
 `python -m benchmarks.plugin`. The controller is driven as the widget drives it, so that the time is that of
 reading the boxes, the work, and writing the layers; drawing on screen comes on top.
@@ -15,6 +15,7 @@ from napari_plugin.autosave import Autosave
 from napari_plugin.backend import loading
 from napari_plugin.controller import Controller
 from napari_plugin.results import find
+from napari_plugin.timeline import STEPS
 from wsseg.steps import Step, finish
 
 SIZE, COUNT = 512, 30
@@ -71,8 +72,41 @@ def saving(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return 1000 * np.array(taken), 1000 * np.array(written)
 
 
+def undoing(shape: tuple[int, ...]) -> tuple[dict[str, np.ndarray], float]:
+    """Milliseconds of each undo and redo, by the part that it changes; MB kept for all of them."""
+    viewer, rng = ViewerModel(), np.random.default_rng(0)
+    controller = Controller(viewer.layers)
+    controller.choose_image(viewer.add_image(np.zeros(shape, np.uint8), name="zeros"))
+    hints, clicks, boxes = controller.new_hints(), controller.new_clicks(), controller.new_boxes()
+    controller.boxes.set_depth(4)
+    hints.n_edit_dimensions = len(shape)
+    hints.data[:] = rng.integers(0, 2, shape)
+    for step in range(STEPS // 3):
+        place = rng.uniform(0.2, 0.8, len(shape)) * shape
+        hints.brush_size = 10 if step % 4 else min(shape)
+        hints.paint(tuple(int(p) for p in place), 1 + step % 3)
+        clicks.add(place)
+        corners = np.tile(place, (4, 1))
+        corners[:, -2:] += np.array([[-9, -9], [-9, 9], [9, 9], [9, -9]])
+        boxes.add_rectangles(corners)
+    kept = controller.timeline.size() / 2**20
+    taken: dict[str, list[float]] = {}
+    for which, go in enumerate((controller.timeline.undo, controller.timeline.redo)):
+        while controller.timeline.words()[which]:
+            began = time.perf_counter()
+            part = go().changes[0].part
+            taken.setdefault(part, []).append(1000 * (time.perf_counter() - began))
+    return {part: np.array(one) for part, one in taken.items()}, kept
+
+
 def main() -> None:
     """Print the tables."""
+    print("| undo or redo in | of | median, 95 %, most, ms | all kept, MB |\n|---|---|---|---|")
+    for shape in ((512, 512), (128, 128, 128)):
+        taken, kept = undoing(shape)
+        for part, one in taken.items():
+            cells = ", ".join(f"{v:.0f}" for v in (*np.percentile(one, (50, 95)), one.max()))
+            print(f"| {' × '.join(map(str, shape))} | {part} | {cells} | {kept:.1f} |")
     print("| a stroke in | main thread, median, 95 %, ms | on disk, median, 95 %, ms |\n|---|---|---|")
     for shape in ((512, 512), (128, 128, 128), (512, 512, 512)):
         told = [np.percentile(one, (50, 95)) for one in saving(shape)]

@@ -158,6 +158,8 @@ class Autosave:
         answer = mask is not None and mask.metadata[KEY].get("maker") == "instant"  # comes back by itself
         if mask is not None and not answer and c.run is None:  # while it grows it changes all the time
             drawing.mask = mask.data
+        elif answer and c.instant.masks.undone is image:  # or what was undone would come back
+            drawing.mask = np.broadcast_to(np.uint8(0), shape)
         drawing.locked = c.lock.map_of(image)
         drawing.tags = tags_of(image)
         with suppress(InputError):  # a layer of the user's own, which Segment refuses in words

@@ -196,7 +196,8 @@ def to_boxes(
         (_shape(*three) for three in _raw(layer, told["class"], told["depth"], change)),
         strict=True,
     ):
-        groups.setdefault(str(number), []).append(shape)
+        if str(number):  # else it is being drawn: it gets its number when the mouse is let go
+            groups.setdefault(str(number), []).append(shape)
     boxes, problems = [], []
     for number, shapes in groups.items():
         class_id = ids.get(shapes[0].class_name)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from napari_plugin.boxhistory import BoxHistory
 from napari_plugin.boxlayer import make_boxes, tidy, to_boxes
 from napari_plugin.classtable import ClassTable
+from napari_plugin.itemhistory import ItemHistory
+from napari_plugin.timeline import Change
 from wsseg.boxes import Segment
 from wsseg.hints import BACKGROUND, Box
 
@@ -24,10 +25,11 @@ class BoxTool:
     Args:
         table: The classes.
         changed: Called when a box has come, changed or gone.
+        record: Takes each change, for undo.
 
     Attributes:
         layer: The Shapes layer at work, or None.
-        history: Of that layer.
+        history: Of that layer, for undo.
         all_boxed: Whether every object has a box, so that outside of them is background.
         depth: Slices that the next rectangle of a volume stands for, 0 = a second rectangle says it.
         class_id: Class of the next box.
@@ -36,10 +38,12 @@ class BoxTool:
         problems: What is wrong with boxes that were left out when they were last read.
     """
 
-    def __init__(self, table: ClassTable, changed: Callable[[], None]) -> None:
-        self.table, self._changed = table, changed
+    def __init__(
+        self, table: ClassTable, changed: Callable[[], None], record: Callable[[Change], None]
+    ) -> None:
+        self.table, self._changed, self._record = table, changed, record
         self.layer: Shapes | None = None
-        self.history: BoxHistory | None = None
+        self.history = ItemHistory("boxes", record, self._restored)
         self.all_boxed = False
         self.depth = 0
         self.class_id = 1
@@ -53,10 +57,10 @@ class BoxTool:
             self.layer.events.data.disconnect(self._follow)
             self.layer.events.features.disconnect(self._follow)
         self.layer, self.found, self.segments, self.problems = layer, {}, None, []
+        self.tidy()
+        self.history.follow(layer)
         if layer is None:
             return
-        self.tidy()
-        self.history = BoxHistory(layer, self._restored)
         layer.events.data.connect(self._follow)
         layer.events.features.connect(self._follow)  # a paste says only this
 
@@ -116,7 +120,7 @@ class BoxTool:
 
     def _follow(self, event: Any) -> None:
         begins = str(getattr(event, "action", "")) in ("adding", "changing", "removing")
-        if begins or self.history is None or self.history.restoring:
+        if begins or self.history.restoring:
             return  # it will say so once more when it is done
         self.tidy()
         self.history.note()

@@ -55,6 +55,18 @@ class ClassTable:
             raise InputError("One class must stay; rename it instead.")
         del self.names[class_id], self.colours[class_id]
 
+    def put(self, told: Mapping[int, tuple[str, str] | None]) -> dict[int, tuple[str, str] | None]:
+        """Give classes a name and a colour, None = take them out, and say how it was before."""
+        before = {k: (self.names[k], self.colours[k]) if k in self.names else None for k in told}
+        for k, one in told.items():
+            if one is None:
+                self.names.pop(k, None)
+                self.colours.pop(k, None)
+            else:
+                self.names[k], self.colours[k] = one
+        self.names = dict(sorted(self.names.items()))
+        return before
+
     def replace(self, names: Mapping[int, str]) -> None:
         """Take over these classes; an id that was there keeps its colour."""
         self.names = {int(k): str(names[k]) for k in sorted(names)}

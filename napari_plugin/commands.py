@@ -88,6 +88,16 @@ def accept_slice(viewer: Viewer) -> None:
     open_widget(viewer).guide.accept_slice()
 
 
+def undo(viewer: Viewer) -> None:
+    """Take back what came last, whatever it was."""
+    open_widget(viewer).undo_row.undo()
+
+
+def redo(viewer: Viewer) -> None:
+    """Do again what was taken back last."""
+    open_widget(viewer).undo_row.redo()
+
+
 def draw_boxes(viewer: Viewer) -> None:
     """Take the rectangle tool, in a new layer where there is none."""
     open_widget(viewer).draw_boxes()

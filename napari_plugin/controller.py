@@ -12,13 +12,10 @@ from napari_plugin.encodertool import EncoderTool, read_encoder
 from napari_plugin.events import Elsewhere, Event, Heat, Note, Objects, Opened, Preview, Seeds, Work
 from napari_plugin.guidetool import GuideTool
 from napari_plugin.instanttool import InstantTool
-from napari_plugin.layers import (
-    file_of,
-    on_screen,
-    to_image,
-)
+from napari_plugin.layers import file_of, on_screen, to_image
 from napari_plugin.leavetool import LeaveTool
 from napari_plugin.marks import Marks
+from napari_plugin.maskhistory import model_bytes, run_change
 from napari_plugin.results import find, find_or_make, show_objects
 from napari_plugin.run import Run
 from napari_plugin.saving import place_for, values_of
@@ -85,7 +82,7 @@ class Controller(Marks):
 
     def say_all_boxed(self, yes: bool) -> None:
         """Whether every object has a box, so that outside of all boxes is background."""
-        self.boxes.all_boxed = yes
+        self.note_setting("all objects have a box", self.boxes, "all_boxed", yes)
         if self.run is not None:
             self._mark_changed()
 
@@ -123,7 +120,7 @@ class Controller(Marks):
         unmarked = [name for k, name in self.classes.items() if k not in marked]
         left_out = f"Nothing marked of {', '.join(unmarked)}: left out." if unmarked else ""
         self.message = f"{self.boxes.told()} {left_out}".strip()
-        wishes = self._begin(image)
+        wishes = self._begin(image, "Segment")
         assert self.run is not None
         self.run.given, self.losses = hints, self.run.losses
         if objects == "auto" and self.tags.view.in_hints(image, self.hints):
@@ -191,7 +188,7 @@ class Controller(Marks):
         as_image = to_image(image)
         check_fits(self.model, as_image, image.name)
         self._know(self.model)
-        return apply_model(self.model, as_image, image.name, self._begin(image))
+        return apply_model(self.model, as_image, image.name, self._begin(image, "Apply model"))
 
     def place_for(self, role: str) -> Path:
         """A good place for the "mask", the "objects" or the "boxes" of the image.
@@ -257,7 +254,7 @@ class Controller(Marks):
 
     def forget_model(self) -> None:
         """Start from fresh weights, or from the encoder, next time."""
-        self.model = None
+        self.note_setting("Forget model", self, "model", None, model_bytes)
         what = "fresh weights" if self.encoder.saved is None else f"the encoder {self.encoder.folder.name}"
         self.message = f"The next run starts from {what}."
 
@@ -301,7 +298,7 @@ class Controller(Marks):
             return
         if isinstance(event, Preview):
             self.instant.show_network(self.run.image, event, self.run.trained)
-            self.model = event.model
+            self.model, self.run.shown = event.model, True
         elif isinstance(event, Objects):
             show_objects(self._result("objects"), event.segments, self.boxes.segments)
             self.boxes.found, self.boxes.segments = event.found, event.segments
@@ -324,7 +321,7 @@ class Controller(Marks):
         """Keep the model that a run returned; one that was read from disk brings its classes."""
         if self.run is None or generation != self.generation or model is None:
             return
-        self.model = model
+        self.model, self.run.shown = model, True
         self.instant.settle(self.run.image)
         if self.run.image is None:
             self._know(model)
@@ -333,11 +330,17 @@ class Controller(Marks):
     def end(self, generation: int) -> None:
         """A run is over, however it ended."""
         if generation == self.generation:
-            self.run = None
+            self._close()
 
     def drop(self) -> None:
         """Take no more from the run under way."""
         self.generation += 1
+        self._close()
+
+    def _close(self) -> None:
+        """No run is under way; one that came to nothing can't be undone."""
+        if self.run is not None and self.run.change is not None and not self.run.shown:
+            self.timeline.withdraw(self.run.change)
         self.run = None
 
     def _add_seeds(self, seeds: np.ndarray) -> None:
@@ -347,7 +350,8 @@ class Controller(Marks):
         hints = self.hints
         if hints is None or hints.data.shape != seeds.shape:
             hints = self.new_hints()
-        count = self.tags.view.place(seeds, hints, self.run.image)
+        with self.timeline.as_one("seeds as hints"):
+            count = self.tags.view.place(seeds, hints, self.run.image)
         self.message = (
             f"{count:,} voxels were added to the hints; Ctrl+Z takes them back. Paint over what is wrong, "
             "then press Segment."
@@ -358,9 +362,13 @@ class Controller(Marks):
         self.table.replace({**self.classes, **model.config.classes})
         self._paint_classes()
 
-    def _begin(self, image: "ImageLayer | None") -> Wishes:
+    def _begin(self, image: "ImageLayer | None", words: str = "") -> Wishes:
+        """Work begins on an image; `words` is what undo calls it, "" where the mask stays as it is."""
         self.generation += 1
         self.run = Run(image, Wishes())
+        if image is not None and words:
+            self.run.change = run_change(self, image, words)
+            self.timeline.record(self.run.change)
         return self.run.wishes
 
     def _result(self, role: str) -> "Labels":

@@ -20,6 +20,7 @@ from wsseg.hints import Hints
 from wsseg.memory import in_words
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels
 
@@ -198,6 +199,10 @@ class InstantTool:
         half_learnt = trained is not None and trained.index >= PREVIEW * trained.total
         if half_learnt or event.model.config.objects == "marked":
             self.settle(image)
+
+    def put_back(self, image: "ImageLayer", mask: "np.ndarray | None", *, settled: bool) -> None:
+        """Put back the network's mask as it was at another time; arguments as `TwoMasks.put_back`."""
+        self.masks.put_back(image, lambda: self._mask_of(image), mask, settled=settled)
 
     def settle(self, image: "ImageLayer | None") -> None:
         """The network's mask of this image is more than a rough preview."""

@@ -1,18 +1,19 @@
 """What was accepted of the mask: locked for training, for every later mask, and against strokes. Knows no Qt.
 
 It stands in a layer of its own as a hint map, so that it counts like paint and is saved like it. No brush
-changes that layer; the same key that accepts something takes it back, and so does Ctrl+Z in the layer.
+changes that layer; the same key that accepts something takes it back, and so does undo.
 """
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
+from napari_plugin.blocks import Region, block_change, write
 from napari_plugin.layers import make_labels
 from napari_plugin.results import find
+from napari_plugin.timeline import Change
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels
 
-Region = tuple[slice, ...]
-STEPS = 100  # of undo
 REACH = 32  # voxels around the cursor in which an object is looked for first
 
 
@@ -32,11 +31,13 @@ class LockTool:
     Args:
         layers: The viewer's.
         changed: Called when something was accepted or taken back.
+        record: Takes each change, for undo.
     """
 
-    def __init__(self, layers: "LayerList", changed: Callable[[], None]) -> None:
-        self.layers, self._changed = layers, changed
-        self._histories: dict[Any, LockHistory] = {}  # by the layer's id
+    def __init__(
+        self, layers: "LayerList", changed: Callable[[], None], record: Callable[[Change], None]
+    ) -> None:
+        self.layers, self._changed, self._record = layers, changed, record
 
     def layer_of(self, image: "ImageLayer | None") -> "Labels | None":
         """The layer that shows what was accepted on an image, or None."""
@@ -95,7 +96,7 @@ class LockTool:
             new = np.where(piece | (rim & (old == BACKGROUND) & ~theirs), 0, old)
         else:
             new = np.where(piece, said, np.where(rim & (said == 0) & (old == 0), BACKGROUND, old))
-        self._write(image, where, new, colours)
+        self._write(image, where, new, colours, "taking back an object" if taken_back else "accepted object")
         count = f"{np.count_nonzero(piece):,} voxels"
         return (
             f"Taken back: {count} are no longer locked." if taken_back else f"Accepted: {count} are locked."
@@ -131,16 +132,17 @@ class LockTool:
         locked, said = self.map_of(image), mask.data[where]
         old = np.zeros(said.shape, np.uint8) if locked is None else locked[where]
         if old.all():
-            self._write(image, where, np.zeros_like(old), colours)
+            self._write(image, where, np.zeros_like(old), colours, "taking back a slice")
             return "Taken back: this slice is no longer locked."
         if not said.any() and not old.any():
             raise InputError("The mask of this slice is empty; press U if all of it is background.")
-        self._write(image, where, np.where(old > 0, old, np.where(said == 0, BACKGROUND, said)), colours)
+        new = np.where(old > 0, old, np.where(said == 0, BACKGROUND, said))
+        self._write(image, where, new, colours, "accepted slice")
         return f"Accepted: this slice is locked, {np.count_nonzero(old == 0):,} voxels."
 
     def put_back(self, image: "ImageLayer", locked: np.ndarray, colours: Mapping[int, str]) -> None:
         """Take over what was accepted before; it replaces what is accepted now."""
-        self._write(image, tuple(slice(0, n) for n in locked.shape), locked, colours)
+        self._write(image, tuple(slice(0, n) for n in locked.shape), locked, colours, "restoring")
 
     def _mask_of(self, image: "ImageLayer", displayed: Sequence[int]) -> "Labels":
         mask = find(self.layers, image, "mask")
@@ -151,7 +153,7 @@ class LockTool:
         return mask
 
     def _write(
-        self, image: "ImageLayer", where: Region, values: np.ndarray, colours: Mapping[int, str]
+        self, image: "ImageLayer", where: Region, values: np.ndarray, colours: Mapping[int, str], words: str
     ) -> None:
         layer = self.layer_of(image)
         if layer is None:
@@ -162,54 +164,8 @@ class LockTool:
             self.layers.insert(list(self.layers).index(image if mask is None else mask) + 1, layer)
             if active is not None:
                 self.layers.selection.active = active
-        if layer.unique_id not in self._histories:
-            self._histories[layer.unique_id] = LockHistory(layer, self._changed)
-        self._histories[layer.unique_id].write(where, values.astype(np.uint8))
-
-
-class LockHistory:
-    """Undo and redo of what was accepted, as the blocks that changed.
-
-    napari's own would keep 25 bytes for every voxel of an object, these are packed.
-
-    Args:
-        layer: It gets the keys Ctrl+Z and Ctrl+Shift+Z.
-        changed: Called after each change.
-    """
-
-    def __init__(self, layer: "Labels", changed: Callable[[], None]) -> None:
-        self.layer, self._changed = layer, changed
-        self._past: list[tuple[Region, bytes]] = []
-        self._future: list[tuple[Region, bytes]] = []
-        layer.bind_key("Control-Z", lambda layer: self.undo(), overwrite=True)
-        layer.bind_key("Control-Shift-Z", lambda layer: self.redo(), overwrite=True)
-
-    def write(self, where: Region, values: np.ndarray) -> None:
-        """Change a part of the map, uint8 (*part)."""
-        self._past = [*self._past, self._swap(where, values)][-STEPS:]
-        self._future = []
-
-    def undo(self) -> None:
-        """Go back by one change."""
-        self._go(self._past, self._future)
-
-    def redo(self) -> None:
-        """Go forth by one change."""
-        self._go(self._future, self._past)
-
-    def _go(self, one: list[tuple[Region, bytes]], other: list[tuple[Region, bytes]]) -> None:
-        if one:
-            where, packed = one.pop()
-            shape = [part.stop - part.start for part in where]
-            other.append(self._swap(where, np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)))
-
-    def _swap(self, where: Region, values: np.ndarray) -> tuple[Region, bytes]:
-        """Write a block, and give back what was there."""
-        before = where, zlib.compress(np.ascontiguousarray(self.layer.data[where]).tobytes(), 1)
-        self.layer.data[where] = values
-        self.layer.refresh(extent=False)
+        self._record(block_change(words, "accepted", layer, write(layer, where, values.astype(np.uint8))))
         self._changed()
-        return before
 
 
 def component(values: np.ndarray, place: tuple[int, ...]) -> tuple[Region, np.ndarray]:

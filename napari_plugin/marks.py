@@ -1,20 +1,23 @@
 """What is marked on an image: its layers and the classes they know. Knows neither Qt nor the viewer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_plugin.blocks import Strokes
 from napari_plugin.boxlayer import make_boxes
 from napari_plugin.boxtool import BoxTool
 from napari_plugin.classtable import ClassTable
+from napari_plugin.itemhistory import ItemHistory
 from napari_plugin.layers import (
     KEY,
     belongs,
     colormap,
     finish_slice,
+    identity,
     make_clicks,
     make_labels,
     to_hints,
@@ -24,6 +27,7 @@ from napari_plugin.locktool import LockTool
 from napari_plugin.results import find, find_or_make, toggle
 from napari_plugin.taglayer import put_tags
 from napari_plugin.tagtool import TagTool
+from napari_plugin.timeline import Change, Timeline
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, Hints, with_locked
 
@@ -49,6 +53,7 @@ class Marks:
         tags: Those at work.
         lock: What was accepted of the mask.
         table: The classes.
+        timeline: Undo of all that is marked.
         selected: The class that the brush paints, 255 for background.
         message: The last thing worth telling.
         touched: When strokes, slices, clicks or boxes last changed or may have, by `time.monotonic`.
@@ -60,9 +65,15 @@ class Marks:
         self.hints: Labels | None = None
         self.clicks: Points | None = None
         self.table = ClassTable()
-        self.boxes = BoxTool(self.table, self._mark_changed)
-        self.tags = TagTool(layers, self.table)
-        self.lock = LockTool(layers, self._mark_changed)
+        self.timeline = Timeline(
+            layers, lambda: None if self.image is None else identity(self.image), self._mark_changed
+        )
+        record = self.timeline.record
+        self.strokes = Strokes(record, lambda: self.classes)
+        self.click_history = ItemHistory("clicks", record, self._mark_changed)
+        self.boxes = BoxTool(self.table, self._mark_changed, record)
+        self.tags = TagTool(layers, self.table, self.timeline)
+        self.lock = LockTool(layers, self._mark_changed, record)
         self.selected = 1
         self.message = ""
         self.touched = 0.0
@@ -99,7 +110,7 @@ class Marks:
         if layer is None:
             return
         self._know_classes_of(layer)
-        layer.events.paint.connect(self._mark_changed)
+        layer.events.paint.connect(self._painted)
         layer.events.set_data.connect(self._mark_changed)  # undo and redo say only this
         layer.events.selected_label.connect(self._follow_label)
         self._paint_classes()
@@ -124,9 +135,10 @@ class Marks:
     def choose_clicks(self, layer: "Points | None") -> None:
         """Take clicks from this Points layer."""
         self.clicks, self.touched = layer, time.monotonic()
+        self.click_history.follow(layer)
         if layer is not None:
-            layer.events.data.connect(self._mark_changed)
-            layer.events.features.connect(self._mark_changed)
+            layer.events.data.connect(self._clicked)
+            layer.events.features.connect(self._clicked)
 
     def choose_boxes(self, layer: "Shapes | None") -> None:
         """Take boxes from this Shapes layer, and classes where it knows them."""
@@ -168,6 +180,7 @@ class Marks:
         if drawing.hints is not None:
             self.new_hints().data = drawing.hints.copy()
         self._paint_classes()
+        self.timeline.clear()  # what was done before belongs to layers that are no longer at work
 
     def accept_object(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Accept the object under the cursor, or take that back; arguments as `LockTool.toggle_object`."""
@@ -196,18 +209,25 @@ class Marks:
     def add_class(self, class_id: int | None = None) -> int:
         """Add a class, by default under the smallest free id, and paint with it."""
         k = self.table.add(class_id)
+        self._note_class(f"new {self.classes[k]}", {k: None})
         self._paint_classes()
         self.select(k)
         return k
 
     def rename_class(self, class_id: int, name: str) -> None:
         """Give a class another name, one that no other class has."""
+        before = self.classes[class_id]
         self.table.rename(class_id, name)
+        if before != self.classes[class_id]:
+            self._note_class(f"name {self.classes[class_id]}", {class_id: (before, self.colours[class_id])})
         self._paint_classes()
 
     def recolour_class(self, class_id: int, colour: str) -> None:
         """Give a class another colour, "#RRGGBB", in all layers."""
-        self.table.colours[class_id] = colour
+        before, self.table.colours[class_id] = self.colours[class_id], colour
+        name = self.classes[class_id]
+        if before != colour:
+            self._note_class(f"colour of {name}", {class_id: (name, before)})
         self._paint_classes()
 
     def remove_class(self, class_id: int) -> None:
@@ -226,7 +246,9 @@ class Marks:
             raise InputError(f"There are boxes of “{self.classes[class_id]}” still; delete them first.")
         if self.tags.uses(class_id):
             raise InputError(f"Images are tagged with “{self.classes[class_id]}” still; untag them first.")
+        before = self.classes[class_id], self.colours[class_id]
         self.table.remove(class_id)
+        self._note_class(f"removing {before[0]}", {class_id: before})
         self._paint_classes()
         self.select(min(self.classes))
 
@@ -250,7 +272,8 @@ class Marks:
     def finish_slice(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """The rest of the slice on screen is background; arguments as `layers.finish_slice`."""
         hints = self.hints if self.hints is not None else self.new_hints()
-        count = finish_slice(hints, point, displayed)
+        with self.timeline.as_one("rest of a slice is background"):
+            count = finish_slice(hints, point, displayed)
         self.message = (
             f"{count:,} voxels of this slice are now background." if count else "It is finished already."
         )
@@ -294,6 +317,44 @@ class Marks:
         """The user picked a label in napari's own controls."""
         if self.hints is not None and self.hints.selected_label in (*self.classes, BACKGROUND):
             self.selected = int(self.hints.selected_label)
+
+    def _painted(self, event: Any) -> None:
+        self.strokes.note(event.source, event.value)
+        self._mark_changed()
+
+    def _clicked(self, event: Any) -> None:
+        """A click has come, moved or gone; while one is dragged, its features say so at each move."""
+        history, done = (
+            self.click_history,
+            str(getattr(event, "action", "")) in ("added", "changed", "removed"),
+        )
+        if event.source is self.clicks and (done or history.has_other_features()):
+            history.note()
+        self._mark_changed()
+
+    def note_setting(
+        self, words: str, owner: Any, name: str, value: Any, weigh: Callable[[Any], int] = lambda kept: 1000
+    ) -> None:
+        """Set an attribute of `owner`; undo sets it back. `weigh` as in `Change`."""
+
+        def exchange(kept: Any) -> Any:
+            now = getattr(owner, name)
+            setattr(owner, name, kept)
+            return now
+
+        before = exchange(value)
+        if before is not value:
+            self.timeline.record(Change(words, "settings", before, exchange, weigh=weigh))
+
+    def _note_class(self, words: str, before: dict[int, tuple[str, str] | None]) -> None:
+        self.timeline.record(Change(words, "classes", before, self._put_classes))
+
+    def _put_classes(self, told: dict[int, tuple[str, str] | None]) -> dict[int, tuple[str, str] | None]:
+        before = self.table.put(told)
+        self._paint_classes()
+        if self.selected not in (*self.classes, BACKGROUND):
+            self.select(min(self.classes))
+        return before
 
     def _mark_changed(self) -> None:
         self._changed = self.touched = time.monotonic()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_plugin.session import Wishes
+from napari_plugin.timeline import Change
 from wsseg.hints import Hints
 from wsseg.steps import Step
 
@@ -39,6 +40,8 @@ class Run:
     trained: Step | None = None
     started: float | None = None  # when the first training step was done
     losses: list[float] = field(default_factory=list)
+    change: Change | None = None  # to mask and model, for undo
+    shown: bool = False  # whether the mask has changed
 
     def take(self, step: Step) -> None:
         """The work has come this far."""

@@ -106,12 +106,10 @@ class TagPanel(QWidget):
         )
         self.next_button = button("Next", self.next_image)
         self.next_button.setToolTip("Show the next open image of the same kind (K).")
-        undo = button("Undo", self.undo)
-        undo.setToolTip("Take the newest tag back (Shift+Z).")
         self.untag_button = button("Untag", self.untag)
         self.untag_button.setToolTip("Say nothing of this image or slice.")
         tools = QHBoxLayout()
-        for widget in (self.extend_button, self.next_button, undo, self.untag_button):
+        for widget in (self.extend_button, self.next_button, self.untag_button):
             widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             tools.addWidget(widget)
         self.heat = button("Heat", self.find_heat)

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_plugin.classtable import ClassTable
-from napari_plugin.layers import KEY, identity, on_screen, to_hints, to_image
+from napari_plugin.layers import KEY, has_channels, identity, on_screen, to_hints, to_image
 from napari_plugin.results import find
 from napari_plugin.seedview import SeedView
 from napari_plugin.taglayer import Place, kin, put_tags, said, tags_of, with_said
 from napari_plugin.tagwork import HeatJob
+from napari_plugin.timeline import Change, Timeline
 from wsseg.bags import contradiction, make_bags
 from wsseg.errors import InputError
 from wsseg.folder import Item
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 View = tuple[Sequence[float], Sequence[int]]  # the viewer's point, and the image's axes on screen
-STEPS = 100  # of undo
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class TagTool:
     Args:
         layers: The viewer's.
         table: The classes.
+        timeline: Takes each change, for undo.
 
     Attributes:
         image: The image at work, or None.
@@ -61,13 +63,12 @@ class TagTool:
         view: Heat and seeds.
     """
 
-    def __init__(self, layers: "LayerList", table: ClassTable) -> None:
-        self.layers, self.table = layers, table
+    def __init__(self, layers: "LayerList", table: ClassTable, timeline: Timeline) -> None:
+        self.layers, self.table, self._timeline = layers, table, timeline
         self.image: ImageLayer | None = None
         self.whole = False
         self.last: Place | None = None
         self.view = SeedView(layers, table)
-        self._undo: list[tuple[ImageLayer, frozenset[Tag] | None]] = []
 
     def choose(self, image: "ImageLayer | None") -> None:
         """Work on this image; classes that its tags name come along."""
@@ -156,18 +157,12 @@ class TagTool:
         return len(places)
 
     def undo(self) -> None:
-        """Take back the newest change of tags.
+        """Take back the newest change of tags, of whatever image.
 
         Raises:
             InputError: There is none.
         """
-        while self._undo:
-            layer, before = self._undo.pop()
-            if layer in self.layers:
-                put_tags(layer, before)
-                self.last = None
-                return
-        raise InputError("There is no tag to take back.")
+        self._timeline.undo("tags")
 
     def overview(self, view: View) -> Overview:
         """What is tagged: of a volume its slices, else the images of a kind."""
@@ -194,8 +189,21 @@ class TagTool:
         for place in places:
             now = with_said(now, place, classes)
         put_tags(layer, now)
-        self._undo = [*self._undo, (layer, before)][-STEPS:]
         self.last = places[-1]
+        self._record(places, before)
+
+    def _record(self, places: Sequence[Place], before: frozenset[Tag] | None) -> None:
+        layer = places[0].layer
+        what = places[0].words if len(places) == 1 else f"{len(places)} slices of {layer.name}"
+        exchange = partial(self._exchange, layer)
+        words = f"tag of {what[:1].lower()}{what[1:]}" if places[0].axis is not None else f"tag of {what}"
+        self._timeline.record(Change(words, "tags", before, exchange, layer, _voxels(places)))
+
+    def _exchange(self, layer: "ImageLayer", before: frozenset[Tag] | None) -> frozenset[Tag] | None:
+        now = tags_of(layer)
+        put_tags(layer, before)
+        self.last = None
+        return now
 
     # what comes of it
 
@@ -271,6 +279,18 @@ class TagTool:
         }
         if fresh.items() - self.table.names.items():
             self.table.replace({**self.table.names, **fresh})
+
+
+def _voxels(places: Sequence[Place]) -> tuple[Sequence[float], Sequence[float]] | None:
+    """The first and last voxel of slices, in the data coordinates of their layer; None for an image."""
+    layer, axis = places[0].layer, places[0].axis
+    slices = [place.index for place in places if place.index is not None]
+    if axis is None:
+        return None
+    low, high = [0] * layer.ndim, [n - 1 for n in layer.data.shape[: layer.ndim]]
+    axis += int(has_channels(layer))
+    low[axis], high[axis] = min(slices), max(slices)
+    return low, high
 
 
 def _said_of_slices(image: "ImageLayer", axis: int, count: int) -> tuple[frozenset[int] | None, ...]:

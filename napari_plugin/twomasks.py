@@ -32,6 +32,7 @@ class TwoMasks:
     Attributes:
         choice: Which one the user wants to see.
         settled: Whether the network's is more than a preview.
+        undone: The image whose network's mask was taken back, as if there never was one.
         version: Grows with every change of a mask.
     """
 
@@ -39,6 +40,7 @@ class TwoMasks:
         self._locked = locked
         self.choice: Choice = "auto"
         self.settled = False
+        self.undone: ImageLayer | None = None
         self.version = 0
         self._image: ImageLayer | None = None
         self._layer: Labels | None = None
@@ -87,6 +89,7 @@ class TwoMasks:
             seen: Whether it may be on screen, so that it has to be drawn anew.
         """
         self.show(image, layer, maker)
+        self.undone = None if maker == "network" else self.undone
         self._masks[maker][region] = mask
         if doubt is not None and maker not in self._doubts:
             self._doubts[maker] = np.zeros(self._masks[maker].shape, np.uint8)
@@ -131,6 +134,31 @@ class TwoMasks:
             if found.data is not self._masks[now]:
                 found.data = self._masks[now]
                 found.editable = False  # new data make it editable
+
+    def network_of(self, image: "ImageLayer", layer: "Labels | None") -> np.ndarray | None:
+        """The network's mask of an image, uint8 (*S), or None; `layer` shows its mask, if there is one."""
+        if image is self._image:
+            return self._masks.get("network")
+        known = layer is not None and layer.metadata.get(KEY, {}).get("maker") != "instant"
+        return layer.data if known and layer is not None and np.any(layer.data) else None
+
+    def put_back(
+        self, image: "ImageLayer", layer: "Callable[[], Labels]", mask: np.ndarray | None, *, settled: bool
+    ) -> None:
+        """Put back the network's mask as it was at another time, None where there was none."""
+        self.show(image, layer)
+        self._masks.pop("network", None)
+        self._doubts.pop("network", None)
+        if mask is not None:
+            self._masks["network"] = mask
+        self.settled, self._shown = settled, None
+        self.undone = image if mask is None else None
+        found = layer()
+        if not self._masks:
+            found.data = np.zeros_like(found.data)
+            found.editable = False
+            self.version += 1
+        self.show(image, layer)
 
     def settle(self, image: "ImageLayer | None") -> None:
         """The network's mask of this image is more than a rough preview."""

@@ -34,6 +34,7 @@ from napari_plugin.taglayer import is_heat
 from napari_plugin.tagpanel import TagPanel
 from napari_plugin.trainrows import TrainRows
 from napari_plugin.trying import Tried
+from napari_plugin.undorow import UndoRow
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
 
@@ -53,6 +54,7 @@ KEYS = {
     "Shift+J": "accept the object under the cursor, or not",
     "Shift+U": "accept this slice of the mask, or not",
 }
+UNDO_KEYS = {"Ctrl+Z": "undo, whatever came last", "Ctrl+Shift+Z": "redo"}  # bound by the row of buttons
 
 
 class SegmentWidget(QScrollArea):
@@ -106,6 +108,8 @@ class SegmentWidget(QScrollArea):
         )
         self.restore = RestoreRow(self.autosave, self.try_to, self.begin)
         column.addWidget(self.restore)
+        self.undo_row = UndoRow(self.viewer, self.controller, self.try_to)
+        column.addWidget(self.undo_row)
         self.box_rows = BoxRows(self.controller, self.try_to, self.find_objects)
         column.addWidget(self.box_rows)
         column.addWidget(self.tags)
@@ -119,7 +123,7 @@ class SegmentWidget(QScrollArea):
         self.encoder = EncoderRow(self.controller, self.try_to)
         for widget in (self.encoder, self.bar, self.curve, self.status, self.message):
             column.addWidget(widget)
-        column.addWidget(group("Keys", key_map(KEYS)))
+        column.addWidget(group("Keys", key_map({**KEYS, **UNDO_KEYS})))
         self.files = FileButtons(self.controller, self.try_to, self.begin)
         column.addWidget(self.files)
         self.controller.leaving.session = self.autosave.folder
@@ -164,6 +168,7 @@ class SegmentWidget(QScrollArea):
         self.pulse = QTimer(self)
         self.pulse.timeout.connect(self._follow_boxes)
         self.pulse.timeout.connect(self.autosave.pulse)
+        self.pulse.timeout.connect(self.undo_row.show_state)
         self.pulse.start(250)
         self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
         for end in (self.stop, self.instant.stop, self.guide.stop, self.autosave.close):
@@ -353,6 +358,7 @@ class SegmentWidget(QScrollArea):
         c, run = self.controller, self.controller.run
         self.classes.show_classes(c.classes, c.colours, c.selected)
         self.restore.show_state()
+        self.undo_row.show_state()
         self.box_rows.show_state()
         busy = self.worker is not None
         self.tags.show_state(busy=busy)

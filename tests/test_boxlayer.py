@@ -10,6 +10,7 @@ from napari.layers import Image, Shapes
 from napari_plugin.boxlayer import make_boxes, tidy, to_boxes, to_shapes
 from napari_plugin.boxtool import BoxTool
 from napari_plugin.classtable import ClassTable
+from napari_plugin.timeline import Timeline
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, Box
 
@@ -44,7 +45,7 @@ def drawn(ndim: int) -> tuple[BoxTool, Any, Image]:
     layer_image = image(ndim)
     table = ClassTable()
     table.replace(CLASSES)
-    tool = BoxTool(table, lambda: None)
+    tool = BoxTool(table, lambda: None, lambda change: None)
     layer = tool.new(layer_image)
     tool.choose(layer)
     return tool, layer, layer_image
@@ -149,7 +150,7 @@ def test_two_rectangles_on_two_slices_are_one_box_in_any_order_of_axes():
 def test_a_copy_on_another_slice_is_the_other_end():
     viewer = ViewerModel()
     scan = viewer.add_layer(Image(np.zeros((10, 20, 30))))
-    tool = BoxTool(ClassTable(), lambda: None)
+    tool = BoxTool(ClassTable(), lambda: None, lambda change: None)
     layer = viewer.add_layer(tool.new(scan))
     tool.choose(layer)
     layer.add(rectangle((2, 2), (5, 6), at=3.0), shape_type="rectangle")
@@ -236,12 +237,15 @@ def test_undo_and_redo_of_all_that_is_done_to_boxes(ndim):
     tool, layer, scan = drawn(ndim)
     changes = []
     tool._changed = lambda: changes.append(1)
-    keys = {str(key): action for key, action in layer.keymap.items()}
+    timeline = Timeline([layer], lambda: None, lambda: None)
+    tool.history._record = timeline.record
+    words = []
     ends = [None] if ndim == 2 else [2.0, 5.0]
     states = [tool.read(scan)]
 
     def done() -> None:
         states.append(tool.read(scan))
+        words.append(timeline.words()[0])
 
     for end in ends:
         layer.add(rectangle((2, 2), (5, 6), at=end), shape_type="rectangle")
@@ -260,18 +264,35 @@ def test_undo_and_redo_of_all_that_is_done_to_boxes(ndim):
     done()
     assert [box.id for box in states[-1]] == [2]
     before = len(changes)
-    for state in states[-2::-1]:
-        keys["Ctrl+Z"](layer)
+    for state, word in zip(states[-2::-1], words[::-1], strict=True):
+        assert timeline.undo().words == word
         assert tool.read(scan) == state
     assert layer.nshapes == 0
     assert len(changes) > before  # so that the result follows
-    keys["Ctrl+Z"](layer)  # there is no more
+    second = ["box 2"] if ndim == 2 else ["box 2", "other end of box 2"]
+    first = ["box 1"] if ndim == 2 else ["box 1", "other end of box 1"]
+    assert words == [*first, *second, "change of 2 boxes", "change of box 1", "deletion of box 1"]
+    with pytest.raises(InputError, match="nothing to undo"):
+        timeline.undo()
     for state in states[1:]:
-        keys["Ctrl+Shift+Z"](layer)
+        timeline.redo()
         assert tool.read(scan) == state
-    tool.history.undo()
+    timeline.undo()
     layer.add(rectangle((3, 9), (5, 12), at=ends[0]), shape_type="rectangle")
     after = tool.read(scan)
-    tool.history.redo()  # something else was done since
+    with pytest.raises(InputError, match="nothing to redo"):
+        timeline.redo()  # something else was done since
     assert tool.read(scan) == after
     assert len(set(layer.edge_width)) == 1
+
+
+def test_a_box_that_is_being_drawn_is_no_box_yet():
+    tool, layer, scan = drawn(2)
+    layer.add(rectangle((2, 2), (5, 6)), shape_type="rectangle")
+    before = tool.read(scan)
+    with layer.events.data.blocker(), layer.events.features.blocker():  # as between press and release
+        layer.add(rectangle((8, 8), (9, 9)), shape_type="rectangle")
+    assert list(layer.features["box"]) == ["1", ""]
+    assert tool.read(scan) == before
+    tool.tidy()
+    assert [box.id for box in tool.read(scan)] == [1, 2]

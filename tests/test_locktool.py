@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Labels
 from scipy import ndimage
 from test_instanttool import hasty, mask_of, paint, preview, ready, run, scene  # noqa: F401
 
-from napari_plugin.locktool import LockHistory, component
+from napari_plugin.locktool import component
 from wsseg.drawing import Drawing, differences
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, with_locked
@@ -148,23 +147,22 @@ def test_the_rest_of_a_slice_keeps_what_was_accepted_before():
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_undo_and_redo_in_its_layer(ndim):
-    layer, calls = Labels(np.zeros((9,) * ndim, np.uint8)), []
-    history = LockHistory(layer, lambda: calls.append(1))
-    rng, states = np.random.default_rng(0), [layer.data.copy()]
-    for _ in range(4):
-        where = tuple(slice(a, a + 3) for a in rng.integers(0, 6, ndim))
-        history.write(where, rng.integers(0, 3, (3,) * ndim).astype(np.uint8))
-        states.append(layer.data.copy())
-    for state in states[-2::-1]:
-        history.undo()
-        np.testing.assert_array_equal(layer.data, state)
-    history.undo()  # there is nothing more
-    for state in states[1:]:
-        history.redo()
-        np.testing.assert_array_equal(layer.data, state)
-    assert len(calls) == 12
-    assert {"Ctrl+Z", "Ctrl+Shift+Z"} <= {str(key) for key in layer.keymap}
+def test_undo_and_redo_of_what_was_accepted(ndim):
+    controller = answered(ndim)
+    before = controller.read_hints()
+    accept(controller, *(12,) * ndim)
+    after = controller.lock.map_of(controller.image).copy()
+    assert controller.timeline.words()[0] == "accepted object"
+    accept(controller, *(12,) * ndim)
+    assert not controller.lock.map_of(controller.image).any()
+    controller.timeline.undo()
+    np.testing.assert_array_equal(controller.lock.map_of(controller.image), after)
+    controller.timeline.undo()
+    assert controller.read_hints().same(before)
+    controller.timeline.redo()
+    np.testing.assert_array_equal(controller.lock.map_of(controller.image), after)
+    controller.timeline.redo()
+    assert not controller.lock.map_of(controller.image).any()
 
 
 def test_what_can_not_be_accepted_is_told():

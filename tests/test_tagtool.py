@@ -83,7 +83,7 @@ def test_each_change_can_be_taken_back():
     tags.undo()
     assert tags.overview(at(2)).here == {1}
     tags.undo()
-    with pytest.raises(InputError, match="no tag to take back"):
+    with pytest.raises(InputError, match="nothing to undo"):
         tags.undo()
     assert tags_of(tags.image) is None
 
