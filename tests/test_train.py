@@ -22,7 +22,7 @@ from wsseg.weak import WeakLabels
 GENTLE = AugmentConfig(rotation=5, scaling=1.05, elastic=0.02)
 
 
-def setting(ball_image, dims, *, every=4):
+def _setting(ball_image, dims, *, every=4):
     size = (32, 32) if dims == 2 else (16, 16, 16)
     image, truth = ball_image(size)
     weight = np.zeros(size, np.float32)
@@ -40,7 +40,7 @@ def _same(a, b):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_it_learns_a_ball_from_every_fourth_line(ball_image, dims):
-    sample, truth, config = setting(ball_image, dims)
+    sample, truth, config = _setting(ball_image, dims)
     trainer = Trainer(
         [sample],
         config,
@@ -55,7 +55,7 @@ def test_it_learns_a_ball_from_every_fourth_line(ball_image, dims):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_same_seed_gives_the_same_weights(ball_image, dims):
-    sample, _, config = setting(ball_image, dims)
+    sample, _, config = _setting(ball_image, dims)
     runs = [
         finish(Trainer([sample], config, TrainConfig(steps=3, device="cpu", seed=seed)).steps())
         for seed in (1, 1, 2)
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_weights(ball_image, dims):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_killed_run_goes_on_to_the_same_weights(ball_image, tmp_path, dims):
-    sample, _, config = setting(ball_image, dims)
+    sample, _, config = _setting(ball_image, dims)
     settings = TrainConfig(steps=6, device="cpu")
     unbroken = finish(Trainer([sample], config, settings).steps())
     killed = Trainer([sample], config, settings)
@@ -83,7 +83,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(ball_image, tmp_path, dims):
 
 
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(ball_image, tmp_path):
-    sample, _, config = setting(ball_image, 2)
+    sample, _, config = _setting(ball_image, 2)
     trainer = Trainer([sample], config, TrainConfig(steps=2, device="cpu"))
     save_checkpoint(tmp_path / "checkpoint", trainer, "key", [], None)
     with pytest.raises(InputError, match="other data or options"):
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(ball_image, tmp
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_train_save_load_go_on(ball_image, tmp_path, dims):
-    sample, _, config = setting(ball_image, dims)
+    sample, _, config = _setting(ball_image, dims)
     model = finish(Trainer([sample], config, TrainConfig(steps=3, device="cpu")).steps())
     model.save(tmp_path / "model")
     ends = [
@@ -107,7 +107,7 @@ def test_train_save_load_go_on(ball_image, tmp_path, dims):
 
 
 def test_the_average_is_the_one_computed_by_hand(ball_image):
-    sample, _, config = setting(ball_image, 2)
+    sample, _, config = _setting(ball_image, 2)
     trainer = Trainer([sample], config, TrainConfig(steps=3, device="cpu"))
     average = {k: v.clone() for k, v in trainer.net.state_dict().items()}
     for index, _ in enumerate(trainer.steps()):
@@ -119,7 +119,7 @@ def test_the_average_is_the_one_computed_by_hand(ball_image):
 
 
 def test_the_model_handed_out_is_a_copy(ball_image):
-    sample, _, config = setting(ball_image, 2)
+    sample, _, config = _setting(ball_image, 2)
     trainer = Trainer([sample], config, TrainConfig(steps=3, device="cpu"))
     run = trainer.steps()
     next(run)

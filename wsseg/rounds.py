@@ -162,9 +162,7 @@ class Rounds:
         if folder.is_dir():
             return load_model(folder)
         steps = config.train.steps if number == 1 else max(1, round(LATER * config.train.steps))
-        plan = TrainConfig(  # a field draws the labels to the edges already, between the rounds
-            steps=steps, seed=config.train.seed + number, device=config.train.device, field_weight=0.0
-        )
+        plan = TrainConfig(steps=steps, seed=config.train.seed + number, device=config.train.device)
         pools = self._pools(plan.seed)
         each = -(-steps // len(pools))  # steps that a pool is in memory for
         init = load_model(self.model_folder(number - 1)) if number > 1 else None

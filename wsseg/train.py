@@ -17,7 +17,6 @@ from wsseg.augment import AugmentConfig, draw_geometry, draw_intensity, recolour
 from wsseg.device import choose_device, memory_format, precision
 from wsseg.encoder import SavedEncoder
 from wsseg.extent import imply_background
-from wsseg.fieldterm import field_loss
 from wsseg.losses import weak_loss
 from wsseg.model import Model, ModelConfig, build
 from wsseg.patches import PatchSampler, Sample
@@ -44,9 +43,6 @@ class TrainConfig:
         augment: How strongly patches are varied.
         objects: What strokes mean: "marked", "alike", "auto" to find out (see `wsseg.propagate`), or "off" to
             learn from the painted voxels alone.
-        field_weight: Of the term that draws the network's word to the image's edges (`wsseg.fieldterm`), at
-            the end; it grows evenly from 0, since a network that knows nothing should not believe itself. Off
-            where strokes were walked from: those walks follow the edges already, and better.
         compile: Let torch.compile translate the network; pays on GPUs in long runs.
     """
 
@@ -59,7 +55,6 @@ class TrainConfig:
     decay: float = 0.99
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     objects: Meaning = "auto"
-    field_weight: float = 0.3
     compile: bool = False
 
 
@@ -170,12 +165,8 @@ class Trainer:
         with precision(self.device):
             scores = net(varied).float()
         loss = weak_loss(scores, target, weight)
-        progress = self.done / self.config.steps
-        if self.config.field_weight and self.model_config.objects is None:
-            share = self.config.field_weight * progress
-            loss = loss + share * field_loss(scores, moved, self.model_config.spacing)
         if self.term is not None:
-            loss = loss + self.term(scores, moved, maps, progress)
+            loss = loss + self.term(scores, moved, maps, self.done / self.config.steps)
         return loss
 
     def _encoder_share(self) -> float:

@@ -192,9 +192,7 @@ def _fit_tags(
         shutil.rmtree(room_of(out), ignore_errors=True)
     begin = time.monotonic()
     voxels = sum(math.prod(dataset.peek(item).shape) for item in bags.items)
-    train = TrainConfig(  # --terms constrain is the field there
-        steps=steps or steps_for(voxels), seed=seed, device=device, field_weight=0.0
-    )
+    train = TrainConfig(steps=steps or steps_for(voxels), seed=seed, device=device)
     tags = TagConfig(steps=min(TAG_STEPS, steps or TAG_STEPS), seed=seed, device=device)
     command = shlex.join(["wsseg", *sys.argv[1:]])
     run = fit_tag_steps(
