@@ -83,6 +83,11 @@ def accept_object(viewer: Viewer) -> None:
     open_widget(viewer).guide.accept_object()
 
 
+def reject_object(viewer: Viewer) -> None:
+    """The object of the mask under the cursor is none: it becomes background, and is locked."""
+    open_widget(viewer).guide.reject_object()
+
+
 def accept_slice(viewer: Viewer) -> None:
     """Lock the mask of this slice, or unlock it."""
     open_widget(viewer).guide.accept_slice()

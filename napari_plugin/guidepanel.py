@@ -96,13 +96,20 @@ class GuidePanel(QWidget):
 
     def accept_object(self) -> None:
         """Lock the object under the cursor, or unlock it."""
-        point, displayed = self._view()
-        cursor = list(self.viewer.cursor.position)[self.viewer.dims.ndim - len(point) :]
-        self.try_to(self.controller.accept_object, cursor, displayed)
+        self.try_to(self.controller.accept_object, *self._cursor())
+
+    def reject_object(self) -> None:
+        """The object under the cursor is none: background, and locked."""
+        self.try_to(self.controller.reject_object, *self._cursor())
 
     def accept_slice(self) -> None:
         """Lock the mask of this slice, or unlock it."""
         self.try_to(self.controller.accept_slice, *self._view())
+
+    def _cursor(self) -> tuple[list[float], list[int]]:
+        """Where the cursor is, in the world, and the axes on screen."""
+        point, displayed = self._view()
+        return list(self.viewer.cursor.position)[self.viewer.dims.ndim - len(point) :], displayed
 
     def stop(self) -> None:
         """End what is under way."""

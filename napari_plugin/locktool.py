@@ -1,7 +1,8 @@
 """What was accepted of the mask: locked for training, for every later mask, and against strokes. Knows no Qt.
 
 It stands in a layer of its own as a hint map, so that it counts like paint and is saved like it. No brush
-changes that layer; the same key that accepts something takes it back, and so does undo.
+changes that layer; the same key that accepts something takes it back, and so does undo. What is rejected is
+accepted as background.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -78,9 +79,7 @@ class LockTool:
             InputError: There is no mask, or no object there.
         """
         mask = self._mask_of(image, displayed)
-        place = tuple(int(v) for v in np.round(mask.world_to_data(point)))
-        if not all(0 <= p < n for p, n in zip(place, mask.data.shape, strict=True)):
-            raise InputError("The cursor is outside of the image; put it on an object of the mask.")
+        place = self._place_in(mask, point)
         locked = self.map_of(image)
         if locked is None:
             locked = np.broadcast_to(np.uint8(0), mask.data.shape)
@@ -101,6 +100,36 @@ class LockTool:
         return (
             f"Taken back: {count} are no longer locked." if taken_back else f"Accepted: {count} are locked."
         )
+
+    def reject_object(
+        self,
+        image: "ImageLayer",
+        point: Sequence[float],
+        displayed: Sequence[int],
+        colours: Mapping[int, str],
+    ) -> str:
+        """The object under the cursor is none: it becomes background, and is locked as such.
+
+        What was accepted of it stays. Arguments, words and errors as of `toggle_object`; it is two changes,
+        of what is accepted and of the mask.
+
+        Raises:
+            InputError: Also where all of the object was accepted.
+        """
+        mask = self._mask_of(image, displayed)
+        place = self._place_in(mask, point)
+        if not mask.data[place]:
+            raise InputError("There is no object under the cursor; put it on one of the mask.")
+        where, piece = component(mask.data, place)
+        locked = self.map_of(image)
+        old = np.zeros(piece.shape, np.uint8) if locked is None else locked[where]
+        wrong = piece & (old == 0)
+        if not wrong.any():
+            raise InputError("This object is accepted; Shift+J takes that back, then it can be rejected.")
+        self._write(image, where, np.where(wrong, BACKGROUND, old), colours, "rejected object")
+        rest = write(mask, where, np.where(wrong, 0, mask.data[where]))
+        self._record(block_change("rejected object", "mask", mask, rest))
+        return f"Rejected: {np.count_nonzero(wrong):,} voxels are background and locked."
 
     def toggle_slice(
         self,
@@ -151,6 +180,13 @@ class LockTool:
         if len(displayed) != 2:
             raise InputError("Accept in the 2D view; leave the 3D view first.")
         return mask
+
+    def _place_in(self, mask: "Labels", point: Sequence[float]) -> tuple[int, ...]:
+        """The voxel under the cursor."""
+        place = tuple(int(v) for v in np.round(mask.world_to_data(point)))
+        if not all(0 <= p < n for p, n in zip(place, mask.data.shape, strict=True)):
+            raise InputError("The cursor is outside of the image; put it on an object of the mask.")
+        return place
 
     def _write(
         self, image: "ImageLayer", where: Region, values: np.ndarray, colours: Mapping[int, str], words: str

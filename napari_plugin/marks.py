@@ -186,6 +186,11 @@ class Marks:
         """Accept the object under the cursor, or take that back; arguments as `LockTool.toggle_object`."""
         self.message = self.lock.toggle_object(self.need_image(), point, displayed, self.colours)
 
+    def reject_object(self, point: Sequence[float], displayed: Sequence[int]) -> None:
+        """The object under the cursor is none; arguments as `LockTool.reject_object`."""
+        with self.timeline.as_one("rejected object"):
+            self.message = self.lock.reject_object(self.need_image(), point, displayed, self.colours)
+
     def accept_slice(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Accept the slice on screen, or take that back; arguments as `LockTool.toggle_slice`."""
         self.message = self.lock.toggle_slice(self.need_image(), point, displayed, self.colours)

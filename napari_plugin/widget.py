@@ -52,6 +52,7 @@ KEYS = {
     "H": "hide or show what was found",
     ",": "go to where a hint helps most",
     "Shift+J": "accept the object under the cursor, or not",
+    "Shift+N": "reject the object under the cursor",
     "Shift+U": "accept this slice of the mask, or not",
 }
 UNDO_KEYS = {"Ctrl+Z": "undo, whatever came last", "Ctrl+Shift+Z": "redo"}  # bound by the row of buttons
@@ -159,6 +160,7 @@ class SegmentWidget(QScrollArea):
             lambda: self.try_to(c.toggle_mask),
             self.guide.go,
             self.guide.accept_object,
+            self.guide.reject_object,
             self.guide.accept_slice,
         ]
         for key, action in zip(KEYS, actions, strict=True):

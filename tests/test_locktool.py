@@ -232,3 +232,40 @@ def test_a_training_learns_it_and_its_mask_keeps_it():
     np.testing.assert_array_equal(
         mask_of(controller)[locked > 0], np.where(locked == BACKGROUND, 0, locked)[locked > 0]
     )
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_rejected_object_is_background_in_every_later_mask_and_undo_brings_it_back(ndim):
+    controller = answered(ndim, scale=(2.0,) * ndim)
+    image, middle = controller.image, (12,) * ndim
+    mask = mask_of(controller).copy()
+    pieces, _ = ndimage.label(mask == 1, np.ones((3,) * ndim))
+    own = pieces == pieces[middle]
+    world, displayed = image.data_to_world(middle), [ndim - 2, ndim - 1]
+    controller.reject_object(world, displayed)
+    assert f"{own.sum():,} voxels are background" in controller.message
+    np.testing.assert_array_equal(mask_of(controller), np.where(own, 0, mask))
+    np.testing.assert_array_equal(controller.lock.map_of(image) == BACKGROUND, own)
+    labels = weak_labels(controller.read_hints())
+    assert (labels.weight[own] == 1).all()
+    assert (labels.target[own] == 0).all()
+    run(controller.instant, controller.instant.due())
+    assert not mask_of(controller)[own].any()
+    with pytest.raises(InputError, match="no object under the cursor"):
+        controller.reject_object(world, displayed)
+    assert controller.timeline.words()[0] == "rejected object"
+    controller.timeline.undo()
+    assert not controller.lock.map_of(image).any()
+    np.testing.assert_array_equal(mask_of(controller)[own], mask[own])
+    controller.timeline.redo()
+    assert not mask_of(controller)[own].any()
+    assert (controller.lock.map_of(image)[own] == BACKGROUND).all()
+
+
+def test_what_was_accepted_is_not_rejected():
+    controller = answered(2)
+    accept(controller, 12, 12)
+    before = controller.lock.map_of(controller.image).copy()
+    with pytest.raises(InputError, match="This object is accepted; Shift"):
+        controller.reject_object((12, 12), [0, 1])
+    np.testing.assert_array_equal(controller.lock.map_of(controller.image), before)
