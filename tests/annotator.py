@@ -1,9 +1,9 @@
 """A robot that annotates in the real window with mouse and keyboard, until it is killed.
 
-`python annotator.py annotate OUT`: draws all five kinds of hint on each image of `images`, trains, stops,
-corrects, undoes, accepts, saves; writes what is marked then to OUT/<name>.npz, and kills itself as a crash
-would. `python annotator.py find_again OUT`: restores each, writes the same to OUT/<name>-again.npz, exports.
-With $PICTURES set it takes a picture of each window.
+`python annotator.py annotate OUT NAME`: draws all five kinds of hint on an image of `images`, trains, stops,
+corrects, undoes, accepts, saves; writes what is marked then to OUT/NAME.npz, and kills itself as a crash
+would. `python annotator.py find_again OUT NAME`: restores it, writes the same to OUT/NAME-again.npz, exports.
+With $PICTURES set it takes a picture of the window.
 """
 
 import os
@@ -40,17 +40,13 @@ def ball(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def images() -> dict[str, tuple[np.ndarray, dict]]:
-    """Name, values and place of each image: a picture, a volume, and one that is turned in the scanner."""
+    """Name, values and place of each image: a picture, and a volume that is turned in the scanner."""
     turn = np.deg2rad(25.0)
     affine = np.diag([2.0, 0.8, 0.8, 1.0])
     affine[1:3, 1:3] = 0.8 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     affine[:3, 3] = (10.0, -20.0, 30.0)
     return {
         "picture": (ball((48, 48), 0), {}),
-        "volume": (
-            ball((8, 32, 32), 1),
-            {"scale": (2.0, 1.0, 1.0), "translate": (5.0, 0.0, 0.0)},
-        ),
         "turned": (ball((8, 32, 32), 2), {"affine": affine}),
     }
 
@@ -220,7 +216,7 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     widget.steps.setValue(3)
     hand.key(key.Key_G)
     hand.rest()
-    assert c.model is not None
+    assert c.model is not None, widget.message.text()
     assert c.instant.masks.on() == "network"
     widget.steps.setValue(100_000)
     hand.key(key.Key_G)
@@ -274,23 +270,22 @@ def find_again(viewer, widget: SegmentWidget, out: Path) -> None:
     assert "Wrote" in c.message
 
 
-def main(act, out: Path) -> None:
-    """Do this with all images, one after the other, in one window; then die."""
+def main(act, out: Path, name: str) -> None:
+    """Do this with an image in a window of its own; then die."""
     import napari
 
     viewer = napari.Viewer(show=True)
     viewer.window.resize(900, 640)  # drawing takes most of the time
     widget = SegmentWidget(viewer)
     viewer.window.add_dock_widget(widget, name="wsseg")
-    for name, (data, place) in images().items():
-        viewer.layers.clear()
-        widget.choose_image(viewer.add_image(data, name=name, **place))
-        act(viewer, widget, out)
-        if PICTURES:
-            viewer.window.screenshot(str(out / f"{name}-{act.__name__}.png"), canvas_only=False, flash=False)
+    data, place = images()[name]
+    widget.choose_image(viewer.add_image(data, name=name, **place))
+    act(viewer, widget, out)
+    if PICTURES:
+        viewer.window.screenshot(str(out / f"{name}-{act.__name__}.png"), canvas_only=False, flash=False)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message="Non-orthogonal slicing")
-    main({"annotate": annotate, "find_again": find_again}[sys.argv[1]], Path(sys.argv[2]))
+    main({"annotate": annotate, "find_again": find_again}[sys.argv[1]], Path(sys.argv[2]), sys.argv[3])

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.gui
 HERE = Path(__file__).parent
 
 
-def robot(act: str, out: Path) -> None:
-    """Let it act on all images in a window of its own; it kills itself in the end."""
+def robot(act: str, out: Path, name: str) -> None:
+    """Let it act on an image in a window of its own; it kills itself in the end."""
     paths = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, str(HERE / "annotator.py"), act, str(out)]
+    command = [sys.executable, str(HERE / "annotator.py"), act, str(out), name]
     own = {"PYTHONPATH": paths, "WSSEG_SESSIONS": str(out / "sessions"), "PYTHONFAULTHANDLER": "1"}
     done = subprocess.run(
         command, env={**os.environ, **own}, capture_output=True, text=True, timeout=400, check=False
@@ -31,31 +31,32 @@ def robot(act: str, out: Path) -> None:
 
 
 @pytest.mark.skipif(os.environ.get("QT_QPA_PLATFORM") == "offscreen", reason="draws on a screen")
-def test_five_kinds_of_hints_in_the_window_until_it_is_killed(tmp_path):
-    robot("annotate", tmp_path)
-    for folder, name in zip(sorted((tmp_path / "sessions").iterdir()), images(), strict=True):
-        left = replay(folder).drawing
-        before = np.load(tmp_path / f"{name}.npz")
-        np.testing.assert_array_equal(left.hints, before["hints"])
-        np.testing.assert_array_equal(left.locked, before["locked"])
-        assert len(before["clicks"]) == 2
-        assert len(before["boxes"]) == len(before["tags"]) == 1
-        assert {0, 1, 255} == set(np.unique(before["hints"]))
-        np.testing.assert_array_equal(read_labels(tmp_path / f"{name}.tif"), before["mask"])
-    robot("find_again", tmp_path)
-    for name, (data, place) in images().items():
-        before, now = (np.load(tmp_path / f"{name}{end}.npz") for end in ("", "-again"))
-        for part in before:
-            if part != "mask":
-                np.testing.assert_array_equal(now[part], before[part], err_msg=f"{name}: {part}")
-        kept = before["locked"] > 0
-        np.testing.assert_array_equal(now["mask"][kept], before["mask"][kept])
-        overlap = ((now["mask"] == 1) & (before["mask"] == 1)).sum()
-        assert 2 * overlap / ((now["mask"] == 1).sum() + (before["mask"] == 1).sum()) > 0.95
-        path = tmp_path / f"{name}.{'png' if data.ndim == 2 else 'nii.gz'}"
-        np.testing.assert_array_equal(read_labels(path), now["mask"])
-        if data.ndim == 3:  # in the world each voxel lies where the window shows it, x first
-            voxel = (1, 2, 3)
-            shown = np.array(Image(data, **place).data_to_world(voxel))
-            affine = nibabel.load(path).affine
-            np.testing.assert_allclose(affine @ (*voxel, 1), (*shown[::-1], 1), atol=1e-5)
+@pytest.mark.parametrize("name", ["picture", "turned"])
+def test_five_kinds_of_hints_in_the_window_until_it_is_killed(tmp_path, name):
+    robot("annotate", tmp_path, name)
+    (folder,) = (tmp_path / "sessions").iterdir()
+    left = replay(folder).drawing
+    before = np.load(tmp_path / f"{name}.npz")
+    np.testing.assert_array_equal(left.hints, before["hints"])
+    np.testing.assert_array_equal(left.locked, before["locked"])
+    assert len(before["clicks"]) == 2
+    assert len(before["boxes"]) == len(before["tags"]) == 1
+    assert {0, 1, 255} == set(np.unique(before["hints"]))
+    np.testing.assert_array_equal(read_labels(tmp_path / f"{name}.tif"), before["mask"])
+    robot("find_again", tmp_path, name)
+    now = np.load(tmp_path / f"{name}-again.npz")
+    for part in before:
+        if part != "mask":
+            np.testing.assert_array_equal(now[part], before[part], err_msg=part)
+    kept = before["locked"] > 0
+    np.testing.assert_array_equal(now["mask"][kept], before["mask"][kept])
+    overlap = ((now["mask"] == 1) & (before["mask"] == 1)).sum()
+    assert 2 * overlap / ((now["mask"] == 1).sum() + (before["mask"] == 1).sum()) > 0.95
+    data, place = images()[name]
+    path = tmp_path / f"{name}.{'png' if data.ndim == 2 else 'nii.gz'}"
+    np.testing.assert_array_equal(read_labels(path), now["mask"])
+    if data.ndim == 3:  # in the world each voxel lies where the window shows it, x first
+        voxel = (1, 2, 3)
+        shown = np.array(Image(data, **place).data_to_world(voxel))
+        affine = nibabel.load(path).affine
+        np.testing.assert_allclose(affine @ (*voxel, 1), (*shown[::-1], 1), atol=1e-5)

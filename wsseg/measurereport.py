@@ -73,8 +73,8 @@ def write_measure_report(
     stems = list(dict.fromkeys(row["image"] for row in rows))
     own = {k: [row for row in rows if row["class"] == k] for k in classes}
     objects = bool(rows) and "object" in rows[0]
-    masks = f"{len(stems)} mask{'' if len(stems) == 1 else 's'}"
-    summary = f"{len(rows)} objects in {masks}." if objects else f"{masks}, class by class."
+    masks = _counted(len(stems), "mask")
+    summary = f"{_counted(len(rows), 'object')} in {masks}." if objects else f"{masks}, class by class."
     by_image = {stem: [row for row in rows if row["image"] == stem and row["class"] != 0] for stem in stems}
     tiles = [
         f"<figure>{embedded(cut.png, cut.stem)}<figcaption><b>{escape(cut.stem)}</b><br>"
@@ -142,8 +142,14 @@ def _volumes(rows: Sequence[Row]) -> list[float]:
 def _told(rows: Sequence[Row]) -> list[str]:
     """A few lines about one image."""
     if rows and "object" in rows[0]:
-        return [f"{len(rows)} objects, {sum(row['volume'] for row in rows):.6g} {rows[0]['unit']}"]
+        return [
+            f"{_counted(len(rows), 'object')}, {sum(row['volume'] for row in rows):.6g} {rows[0]['unit']}"
+        ]
     return [f"{_name(row['class'], [row])}: {row['volume']:.6g} {row['unit']}" for row in rows]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _name(k: int | None, rows: Sequence[Row]) -> str:
