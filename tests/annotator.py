@@ -287,5 +287,6 @@ def main(act, out: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
+    # napari says so of each turned layer, and turned is what is tried here
     warnings.filterwarnings("ignore", message="Non-orthogonal slicing")
     main({"annotate": annotate, "find_again": find_again}[sys.argv[1]], Path(sys.argv[2]), sys.argv[3])

@@ -47,7 +47,12 @@ def shape_of(box: Box) -> tuple[int, ...]:
 
 def place_of(box: Box) -> tuple[slice, ...]:
     """Where the box is in an array of the image's shape."""
-    return tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
+    return interval_place((box.start, box.stop))
+
+
+def interval_place(interval: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[slice, ...]:
+    """Where (start, stop) is in an array."""
+    return tuple(slice(a, b) for a, b in zip(*interval, strict=True))
 
 
 def shared(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

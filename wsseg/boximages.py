@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wsseg.boxes import Segment, render
+from wsseg.boxes import Segment, interval_place, render
 from wsseg.boxterms import line_maps
 from wsseg.coco import Interval
 from wsseg.errors import InputError
@@ -72,8 +72,8 @@ class BoxImage:
             lines: Whether to add what terms of the loss need to know of the boxes.
         """
         labels = render(self.image.shape, segments, outputs, all_boxed=self.hints.all_boxed)
-        for start, stop in self.unknown:
-            place = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        for interval in self.unknown:
+            place = interval_place(interval)
             labels.weight[place][labels.target[place] == 0] = 0
         painted = weak_labels(self.hints, spacing=self.image.spacing)
         labels.weight[painted.known] = 0  # and stays so for a class without boxes, which has no output

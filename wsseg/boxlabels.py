@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsseg.bags import Bags, place_of
-from wsseg.boxes import Segment, render
+from wsseg.boxes import Segment, interval_place, render
+from wsseg.boxes import place_of as box_place
 from wsseg.boximages import BoxImage
 from wsseg.boxmasks import Found, find_masks, spoken, to_segments
 from wsseg.folder import Dataset, Item
@@ -99,12 +100,10 @@ def say(opened: BoxImage, segments: Sequence[Segment], dataset: Dataset, bags: B
     outputs = {k: output for output, k in enumerate(sorted(dataset.classes), 1)}
     labels = render(opened.image.shape, segments, outputs, all_boxed=hints.all_boxed)
     inside, unclear = np.zeros(hints.shape, bool), np.zeros(hints.shape, bool)
-    for marks, places in (
-        (inside, [(box.start, box.stop) for box in hints.boxes]),
-        (unclear, opened.unknown),
-    ):
-        for start, stop in places:
-            marks[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = True
+    for box in hints.boxes:
+        inside[box_place(box)] = True
+    for interval in opened.unknown:
+        unclear[interval_place(interval)] = True
     labels.weight[unclear & (labels.target == 0)] = 0
     unboxed = frozenset(dataset.classes) - {box.class_id for own in dataset.boxes.values() for box in own}
     told = frozenset(bags.classes) if bags else frozenset()
