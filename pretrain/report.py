@@ -15,7 +15,7 @@ from pretrain.crops import CropSampler
 from pretrain.monitor import COLLAPSED
 from wsseg.page import draw_curve
 from wsseg.report import intensity_window, to_picture
-from wsseg.webpage import as_png, drawn, embedded, html_table
+from wsseg.webpage import STYLE, as_png, counted, drawn, embedded, html_table
 
 PAGE = Path(__file__).with_name("report.html")
 SHOWN = 12  # crops
@@ -57,6 +57,7 @@ def write_report(
     warnings = [f'<p class="warning">{escape(sentence)}</p>' for sentence in record["warnings"]]
     shown = {k: v for k, v in record.items() if k not in ("skipped", "warnings", "monitors", "loss", "names")}
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
+        style=STYLE,
         title="The run learned nothing" if failed else "An encoder from unlabelled scans",
         summary=escape(summary),
         warnings="\n".join(warnings),
@@ -66,11 +67,6 @@ def write_report(
         skipped=_table(record["skipped"]) if record["skipped"] else "<p>None.</p>",
         settings=_table(shown),
     )
-
-
-def counted(count: int, what: str) -> str:
-    """ "1 scan", "2 scans"."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _curves(rows: Sequence[Mapping[str, float]]) -> Figure:

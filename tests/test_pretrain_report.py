@@ -10,7 +10,8 @@ from PIL import Image
 from test_pretrain_crops import ramps
 
 from pretrain.crops import CropSampler
-from pretrain.report import counted, write_report
+from pretrain.report import write_report
+from wsseg.webpage import counted
 
 
 def record(**changes):

@@ -16,7 +16,7 @@ from wsseg.boxes import Segment, around
 from wsseg.boximages import BoxImage
 from wsseg.boxstore import Verdict
 from wsseg.colours import class_colour
-from wsseg.webpage import Outlines, drawn, embedded, html_table, outlined
+from wsseg.webpage import STYLE, Outlines, drawn, embedded, html_table, outlined
 
 SIDE = 140  # pixels of a thumbnail
 AROUND = 0.3  # of the box, shown on each side of it
@@ -106,6 +106,7 @@ def write_report(path: Path, outcome: Outcome, settings: Mapping[str, Any], loss
     shapes = "".join(f"<p>{escape(name)}: {escape(told)}.</p>" for name, told in outcome.shapes.items())
     ignored = [[str(number), why] for number, why in list(outcome.ignored.items())[:200]]
     text = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        style=STYLE,
         summary=escape(", ".join(f"{count} {what}" for what, count in counts.items() if count)),
         curves=embedded(_curves(outcome.curve, losses), "curves over rounds"),
         classes=html_table(["class", "boxes", "filled share", "certainty", "reset"], classes) + shapes,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from wsseg.atomic import write_beside
 from wsseg.colours import class_colour
 from wsseg.measure import Row
-from wsseg.webpage import Outlines, drawn, embedded, html_table, outlined
+from wsseg.webpage import STYLE, Outlines, counted, drawn, embedded, html_table, outlined
 
 PAGE = Path(__file__).with_name("measurereport.html")
 SIDE = 180  # pixels of a picture
@@ -73,8 +73,8 @@ def write_measure_report(
     stems = list(dict.fromkeys(row["image"] for row in rows))
     own = {k: [row for row in rows if row["class"] == k] for k in classes}
     objects = bool(rows) and "object" in rows[0]
-    masks = _counted(len(stems), "mask")
-    summary = f"{_counted(len(rows), 'object')} in {masks}." if objects else f"{masks}, class by class."
+    masks = counted(len(stems), "mask")
+    summary = f"{counted(len(rows), 'object')} in {masks}." if objects else f"{masks}, class by class."
     by_image = {stem: [row for row in rows if row["image"] == stem and row["class"] != 0] for stem in stems}
     tiles = [
         f"<figure>{embedded(cut.png, cut.stem)}<figcaption><b>{escape(cut.stem)}</b><br>"
@@ -82,6 +82,7 @@ def write_measure_report(
         for cut in cuts
     ]
     text = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        style=STYLE,
         summary=escape(summary),
         classes=_classes(own),
         curves=_distributions(own),
@@ -142,14 +143,8 @@ def _volumes(rows: Sequence[Row]) -> list[float]:
 def _told(rows: Sequence[Row]) -> list[str]:
     """A few lines about one image."""
     if rows and "object" in rows[0]:
-        return [
-            f"{_counted(len(rows), 'object')}, {sum(row['volume'] for row in rows):.6g} {rows[0]['unit']}"
-        ]
+        return [f"{counted(len(rows), 'object')}, {sum(row['volume'] for row in rows):.6g} {rows[0]['unit']}"]
     return [f"{_name(row['class'], [row])}: {row['volume']:.6g} {row['unit']}" for row in rows]
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _name(k: int | None, rows: Sequence[Row]) -> str:

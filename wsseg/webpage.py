@@ -15,6 +15,21 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from wsseg.report import intensity_window, to_picture
 
+STYLE = """\
+  body { font: 15px/1.45 system-ui, sans-serif; color: #222; background: #fff;
+    max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+  h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem } img { max-width: 100% }
+  table { border-collapse: collapse }
+  td, th { text-align: left; padding: .15rem .9rem .15rem 0; vertical-align: top }
+  .tiles { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0 }
+  figcaption { font-size: 12px; overflow-wrap: anywhere }
+  figure img { display: block; margin-bottom: .3rem }"""
+
+
+def counted(count: int, what: str) -> str:
+    """ "1 scan", "2 scans"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
 
 def embedded(png: bytes, words: str = "") -> str:
     """An <img> that holds a PNG itself; `words` stand for it where it can't be seen."""

@@ -220,7 +220,7 @@ def _prepare(
 
 
 def _tell_plan(source: "Source", plan: "Plan", steps: int, doubt: str | None) -> None:
-    from pretrain.report import counted
+    from wsseg.webpage import counted
 
     if doubt:
         typer.echo(f"Warning: {doubt}", err=True)
