@@ -22,7 +22,6 @@ from wsseg.classifier import load_classifier
 from wsseg.heat import Heater
 from wsseg.images import read_image
 from wsseg.tagcheck import auc
-from wsseg.tagged import NORMALISATION
 
 TEST = (2, 5, 8)
 DISEASES = ("miner", "rust", "phoma", "cercospora")
@@ -101,7 +100,7 @@ def maps(seeds: Path, room: Path, seed: int) -> None:
     truth = stack(room / "test" / "truth") == 1
     images = [read_image(path) for path in sorted((room / "test" / "images").iterdir())]
     there = truth.any((1, 2))
-    statistics = [NORMALISATION.measure(image) for image in images]
+    statistics = [model.config.measure(image, "a test image") for image in images]
     heater = Heater(model)
     scores = np.array([heater.score(*pair).max() for pair in zip(images, statistics, strict=True)])
     for kind, flips in [*((kind, False) for kind in KINDS), ("cam", True)]:

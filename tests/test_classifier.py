@@ -1,7 +1,9 @@
 """The classifier: the linear layer as a convolution, norms, levels, folders."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ from wsseg.classifier import (
     with_batch_norm,
 )
 from wsseg.errors import InputError
+from wsseg.images import Image
 from wsseg.normalise import Normalisation
 from wsseg.pooling import pool
 from wsseg.unet import Encoder, EncoderConfig, SampleNorm, plan_encoder
@@ -110,6 +113,21 @@ def test_a_folder_comes_back(tmp_path, dims):
     assert back.config.class_ids == (2, 5, 9)
     assert isinstance(back.net, Classifier)
     assert torch.equal(back.net(noise(dims)), net(noise(dims)))
+
+
+def test_what_all_images_are_measured_by_comes_back(tmp_path, dims):
+    image = Image(noise(dims)[0].numpy(), (1.0,) * dims)
+    own = config_of(dims)
+    assert (own.measure(image, "x").mean == Normalisation().measure(image).mean).all()
+    lists = {"low": [-9.0, -9.0], "high": [9.0, 9.0], "mean": [0.5, -0.5], "deviation": [2.0, 4.0]}
+    shared = replace(own, statistics=lists)
+    TagModel(shared, build_classifier(shared)).save(tmp_path / "tags")
+    values = load_classifier(tmp_path / "tags").config.measure(image, "x").apply(image.data)
+    assert np.allclose(values[0], (image.data[0] - 0.5) / 2)
+    assert np.allclose(values[1], (image.data[1] + 0.5) / 4)
+    flat = Image(np.zeros((2, *SIZE[dims]), np.float32), (1.0,) * dims)
+    with pytest.raises(InputError, match="x is constant"):
+        shared.measure(flat, "x")
 
 
 def test_a_folder_with_a_mistake(tmp_path):

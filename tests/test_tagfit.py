@@ -167,7 +167,7 @@ def test_a_wider_view_is_tried_only_where_the_narrow_one_is_not_enough(monkeypat
     monkeypatch.setattr(wsseg.tagfit, "check_classifier", check)
     monkeypatch.setattr(wsseg.tagfit, "plan_encoder", partial(plan_encoder, channels=(4, 4, 4, 4)))
     for scores, expected, best in (
-        ({2: 0.95}, [2], 2),
+        ({2: 0.8}, [2], 2),
         ({2: 0.7, 4: 0.95}, [2, 4], 4),
         ({2: 0.7, 4: 0.6, 8: 0.71}, [2, 4, 8], 2),
         ({2: 0.7, 4: 0.6, 8: 0.8}, [2, 4, 8], 8),

@@ -12,7 +12,7 @@ from wsseg.errors import InputError
 from wsseg.images import Image
 from wsseg.normalise import Normalisation
 from wsseg.steps import finish
-from wsseg.tagged import NORMALISATION, BagSampler, Tagged, open_tagged, slice_of, split
+from wsseg.tagged import NORMALISATION, BagSampler, Tagged, open_tagged, share_statistics, slice_of, split
 
 
 def bag(stem, present, index=None, size=(8, 8), values=None):
@@ -46,6 +46,42 @@ def test_a_small_object_does_not_move_the_voxels_around_it():
     shift = np.abs(other.statistics.apply(with_object) - plain.statistics.apply(noise))[around].mean()
     usual = [Normalisation().measure(one.image).apply(one.image.data)[around] for one in (plain, other)]
     assert shift < 0.2 * np.abs(usual[1] - usual[0]).mean()
+
+
+def painted(stem, grey, dtype=np.uint8, *, rgb=True, size=(20, 20)):
+    """A picture of colours about `grey`."""
+    noise = np.random.default_rng(int(grey)).normal(grey, 10, (3, *size))
+    image = Image(noise.clip(0, 255).astype(dtype), (1.0,) * len(size), rgb=rgb)
+    own = NORMALISATION.measure(image)
+    return Tagged(Bag(Item(stem, Path(f"{stem}.png")), frozenset(), None), image, own, np.array([True]))
+
+
+def test_colour_pictures_are_measured_against_all_of_them():
+    own = [painted(stem, grey) for stem, grey in (("a", 90), ("b", 100), ("c", 170))]
+    found = share_statistics(own)
+    assert all(one.shared for one in found)
+    typical = found[0].statistics
+    assert all(one.statistics is typical for one in found)
+    assert np.array_equal(typical.mean, own[1].statistics.mean)  # the middle one of three
+    assert np.array_equal(typical.high, own[2].statistics.high)  # so that nothing of any is cut off
+    values = found[2].image.data
+    assert (typical.apply(values).mean((1, 2)) > 4).all()  # a picture that is brighter stays brighter
+    assert np.abs(own[2].statistics.apply(values).mean((1, 2))).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"dtype": np.uint16},  # of another scale
+        {"rgb": False},  # of no known scale
+        {"rgb": False, "size": (8, 8, 8)},
+    ],
+)
+def test_images_without_a_common_scale_keep_their_own_measure(others):
+    own = [painted("a", 90, **{**others, "dtype": np.uint8}), painted("b", 170, **others)]
+    found = share_statistics(own)
+    assert [one.statistics for one in found] == [one.statistics for one in own]
+    assert not any(one.shared for one in found)
 
 
 def test_slices_of_pictures_are_refused(tmp_path):

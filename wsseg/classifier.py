@@ -12,17 +12,19 @@ and a linear layer behind it. Differs from the paper in two ways that decide whe
   for small objects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
 from wsseg.errors import InputError
-from wsseg.normalise import Normalisation
+from wsseg.images import Image
+from wsseg.normalise import Normalisation, Statistics
 from wsseg.pooling import Pooling, pool
 from wsseg.unet import Encoder, EncoderConfig, SampleNorm
 from wsseg.weights import CONFIG, fill, read_folder, tuples, write_folder
@@ -38,6 +40,8 @@ class ClassifierConfig:
         architecture: Of the encoder.
         classes: Class id to name, in the order of the scores.
         normalisation: Recipe for intensities.
+        statistics: What every image is normalised by, where that is the same for all (see
+            `wsseg.tagged.share_statistics`), as the lists of a `Statistics`; None = what its own measure.
         spacing: Size of a voxel per axis, the median of what was trained on.
         patch: Training patch, voxels.
         pooling: How places become a score.
@@ -58,6 +62,7 @@ class ClassifierConfig:
     exclusive: bool = False
     axis: int | None = None
     rgb: bool = False
+    statistics: Mapping[str, Sequence[float]] | None = None
     quality: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,6 +70,17 @@ class ClassifierConfig:
     def class_ids(self) -> tuple[int, ...]:
         """Class id of each score."""
         return tuple(self.classes)
+
+    def measure(self, image: Image, name: str) -> Statistics:
+        """How to normalise an image for this classifier.
+
+        Raises:
+            InputError: The image is constant or not finite.
+        """
+        own = self.normalisation.measure(image, name)
+        if self.statistics is None:
+            return own
+        return Statistics(**{part: np.array(values) for part, values in self.statistics.items()})
 
 
 class Classifier(nn.Module):

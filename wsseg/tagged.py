@@ -1,7 +1,7 @@
 """Tagged images in memory, batches of patches from them, and which of them are held back."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,14 +24,16 @@ class Tagged:
     Attributes:
         bag: What is tagged.
         image: Its values: the image, or the slice as a picture.
-        statistics: How to normalise it; a slice is normalised as its volume.
+        statistics: How to normalise it; a slice is normalised as its volume, see `share_statistics` too.
         present: bool (K,): which classes are in it.
+        shared: Whether the statistics are those of all images.
     """
 
     bag: Bag
     image: Image
     statistics: Statistics
     present: np.ndarray
+    shared: bool = False
 
 
 def open_tagged(
@@ -50,7 +52,7 @@ def open_tagged(
         image, _ = dataset.read(item)
         result += tagged_of(bags, item, image, normalisation)
         yield Step("read", index, len(bags.items), info={"file": item.image.name})
-    return result
+    return share_statistics(result)
 
 
 def tagged_of(
@@ -68,6 +70,25 @@ def tagged_of(
         present = np.array([k in bag.classes for k in bags.classes])
         result.append(Tagged(bag, view, statistics, present))
     return result
+
+
+def share_statistics(tagged: Sequence[Tagged]) -> list[Tagged]:
+    """Colour pictures of one data type, all normalised alike: by the medians of what was measured on each.
+
+    Their colours mean the same in every picture, and an object that fills half of one would move that one's
+    own median. Grey values have a scale of their own in each scan, so other images keep what they have.
+    """
+    kinds = {(one.image.rgb, one.image.data.dtype) for one in tagged}
+    if len(kinds) != 1 or not next(iter(kinds))[0]:
+        return list(tagged)
+    own = [one.statistics for one in tagged]
+    typical = Statistics(
+        low=np.min([s.low for s in own], axis=0),
+        high=np.max([s.high for s in own], axis=0),
+        mean=np.median([s.mean for s in own], axis=0),
+        deviation=np.median([s.deviation for s in own], axis=0),
+    )
+    return [replace(one, statistics=typical, shared=True) for one in tagged]
 
 
 def slice_of(image: Image, axis: int, index: int) -> Image:

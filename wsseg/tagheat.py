@@ -12,7 +12,7 @@ from wsseg.heat import Heater
 from wsseg.images import Image
 from wsseg.steps import Step
 from wsseg.tagfit import TagConfig, fit_classifier
-from wsseg.tagged import NORMALISATION, slice_of, tagged_of
+from wsseg.tagged import share_statistics, slice_of, tagged_of
 from wsseg.thresholds import Thresholds, choose_thresholds, sample_heat
 
 
@@ -47,7 +47,7 @@ def heat_images(images: Mapping[str, Image], bags: Bags, config: TagConfig) -> G
     for index, item in enumerate(bags.items, 1):
         tagged += tagged_of(bags, item, images[item.stem])
         yield Step("read", index, len(bags.items), info={"file": item.image.name})
-    model = yield from fit_classifier(tagged, bags.classes, config, axis=bags.axis)
+    model = yield from fit_classifier(share_statistics(tagged), bags.classes, config, axis=bags.axis)
     del tagged
     meaningless = set((model.config.quality or {})["meaningless"])
     if meaningless == set(bags.classes):
@@ -73,7 +73,7 @@ def heat_parts(heater: Heater, image: Image, name: str, axis: int | None) -> Ite
     Raises:
         InputError: The image is constant or not finite.
     """
-    statistics = NORMALISATION.measure(image, name)
+    statistics = heater.config.measure(image, name)
     if axis is None:
         yield heater.heat(image, statistics)
         return
