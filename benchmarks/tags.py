@@ -3,7 +3,7 @@
 Of the images of each class, in the order of their numbers, those whose place ends in 2, 5 or 8 are for the
 test. Heat maps, seeds and the network trained from them, beside a colour rule, the leaf as a whole, a plain
 CAM cut at 20 % of its hottest voxel, and the same network trained on true masks. Nothing was chosen on the
-test images.
+test images. `--parts boxes scribbles`: the same tags, and a robot's boxes or scribbles on `SOME` images.
 """
 
 import csv
@@ -21,9 +21,12 @@ from wsseg.cam import KINDS
 from wsseg.classifier import load_classifier
 from wsseg.heat import Heater
 from wsseg.images import read_image
+from wsseg.robot_dataset import robot_steps
+from wsseg.steps import finish
 from wsseg.tagcheck import auc
 
 TEST = (2, 5, 8)
+SOME = 6
 DISEASES = ("miner", "rust", "phoma", "cercospora")
 
 
@@ -135,7 +138,7 @@ def trivial(room: Path) -> None:
 
 def network(data: Path, room: Path, name: str, seed: int, extra: list[object]) -> dict[str, Any]:
     """Train on `data`, predict the test images, score."""
-    model = kept(f"tags-{name}-{seed}")
+    model = kept(f"tags-{name.replace(' ', '-')}-{seed}")
     seconds = wsseg("fit", data, "--out", model, "--seed", seed, *extra)
     out = room / f"masks-{name}"
     wsseg("predict", model, room / "test" / "images", "--out", out)
@@ -150,6 +153,21 @@ def network(data: Path, room: Path, name: str, seed: int, extra: list[object]) -
         "false_share_of_healthy": float(said[~there].mean()),
         "fit_seconds": seconds,
     }
+
+
+def mixed(room: Path, kind: str, seed: int) -> Path:
+    """The dataset with its tags and a robot's hints of another kind on `SOME` of the images with symptoms."""
+    train, out, robot = room / "train", room / f"{kind}-{seed}", room / f"robot-{kind}-{seed}"
+    with open(train / "tags.csv", newline="", encoding="utf-8") as handle:
+        ill = [row["image"] for row in csv.DictReader(handle) if row["class"]]
+    stems = ill[len(ill) // SOME // 2 :: len(ill) // SOME][:SOME]
+    finish(robot_steps(train / "truth", train / "images", robot, kind, seed=seed, stems=stems))
+    out.mkdir()
+    for source in (train / "images", train / "tags.csv", train / "classes.json"):
+        (out / source.name).symlink_to(source)
+    hints = "boxes.json" if kind == "boxes" else "hints"
+    (out / hints).symlink_to(robot / hints)
+    return out
 
 
 def main() -> None:
@@ -176,6 +194,10 @@ def main() -> None:
             if "fit" in chosen.parts:
                 rows.append(network(room / "train", room, "tags", seed, extra))
                 keep("tags", rows[-1])
+            for kind in ("boxes", "scribbles"):
+                if kind in chosen.parts:
+                    rows.append(network(mixed(room, kind, seed), room, f"tags and {kind}", seed, extra))
+                    keep("tags", rows[-1])
             if "full" in chosen.parts:
                 full = room / "full"
                 if not full.is_dir():
