@@ -4,11 +4,14 @@ Of the images of each class, in the order of their numbers, those whose place en
 test. Heat maps, seeds and the network trained from them, beside a colour rule, the leaf as a whole, a plain
 CAM cut at 20 % of its hottest voxel, and the same network trained on true masks. Nothing was chosen on the
 test images. `--parts boxes scribbles`: the same tags, and a robot's boxes or scribbles on `SOME` images.
+`--parts encoder shuffled`: classifier and network start from an encoder that `wsseg pretrain --method mae`
+made of the same images without their tags, or from its weights in another order.
 """
 
 import csv
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ from PIL import Image as Picture
 from sklearn.metrics import average_precision_score
 
 from benchmarks.common import keep, kept, options, pack, table, wsseg
+from pretrain.probe import shuffled
 from wsseg.cam import KINDS
 from wsseg.classifier import load_classifier
+from wsseg.encoder import load_encoder
 from wsseg.heat import Heater
 from wsseg.images import read_image
 from wsseg.robot_dataset import robot_steps
@@ -27,6 +32,7 @@ from wsseg.tagcheck import auc
 
 TEST = (2, 5, 8)
 SOME = 6
+STARTS = ("encoder", "shuffled")
 DISEASES = ("miner", "rust", "phoma", "cercospora")
 
 
@@ -96,7 +102,7 @@ def of_heat(heat: np.ndarray, truth: np.ndarray, upper: float | None) -> dict[st
     }
 
 
-def maps(seeds: Path, room: Path, seed: int) -> None:
+def maps(seeds: Path, room: Path, seed: int, start: str) -> None:
     """A row for each kind of map on the test images."""
     model = load_classifier(seeds / "classifier")
     quality = json.loads((seeds / "quality.json").read_text())
@@ -112,7 +118,7 @@ def maps(seeds: Path, room: Path, seed: int) -> None:
         upper = quality["thresholds"].get("1") if kind == "cam" and not flips else None
         found = of_heat(heat[there], truth[there], upper and upper["upper"])
         name = f"{kind} flips, sizes" if flips else kind
-        keep("tags", {"map": name, "seed": seed, "auc": auc(scores, there), **found})
+        keep("tags", {"map": name, "start": start, "seed": seed, "auc": auc(scores, there), **found})
 
 
 def of_seeds(seeds: Path, room: Path) -> dict[str, float]:
@@ -127,6 +133,24 @@ def of_seeds(seeds: Path, room: Path) -> dict[str, float]:
     }
 
 
+def seeds(room: Path, seed: int, start: str = "random", extra: Sequence[object] = ()) -> None:
+    """Seeds of the training images and maps of the test images, from one classifier."""
+    out = room / f"seeds-{start}-{seed}"
+    seconds = wsseg("seeds", room / "train", "--out", out, "--seed", seed, *extra)
+    found = of_seeds(out, room)
+    keep("tags", {"seeds": "cam", "start": start, "seed": seed, **found, "seconds": seconds})
+    maps(out, room, seed, start)
+
+
+def encoders(room: Path, seed: int) -> dict[str, Path]:
+    """An encoder of the training images, and the same with its weights shuffled within each tensor."""
+    made = {start: kept(f"tags-{start}-{seed}") for start in STARTS}
+    images = room / "train" / "images"
+    wsseg("pretrain", images, "--method", "mae", "--steps", 300, "--seed", seed, "--out", made["encoder"])
+    shuffled(load_encoder(made["encoder"]), seed).save(made["shuffled"])
+    return made
+
+
 def trivial(room: Path) -> None:
     """The rules that need no training, on the test images with symptoms and on all."""
     truth, leaf = stack(room / "test" / "truth") == 1, stack(room / "test" / "leaf") == 1
@@ -138,7 +162,7 @@ def trivial(room: Path) -> None:
 
 def network(data: Path, room: Path, name: str, seed: int, extra: list[object]) -> dict[str, Any]:
     """Train on `data`, predict the test images, score."""
-    model = kept(f"tags-{name.replace(' ', '-')}-{seed}")
+    model = kept(f"tags-{name.replace(', ', '-').replace(' ', '-')}-{seed}")
     seconds = wsseg("fit", data, "--out", model, "--seed", seed, *extra)
     out = room / f"masks-{name}"
     wsseg("predict", model, room / "test" / "images", "--out", out)
@@ -187,13 +211,17 @@ def main() -> None:
             trivial(room)
         for seed in chosen.seeds:
             if "maps" in chosen.parts:
-                seeds = room / f"seeds-{seed}"
-                seconds = wsseg("seeds", room / "train", "--out", seeds, "--seed", seed)
-                keep("tags", {"seeds": "cam", "seed": seed, **of_seeds(seeds, room), "seconds": seconds})
-                maps(seeds, room, seed)
+                seeds(room, seed)
             if "fit" in chosen.parts:
                 rows.append(network(room / "train", room, "tags", seed, extra))
                 keep("tags", rows[-1])
+            if asked := [start for start in STARTS if start in chosen.parts]:
+                made = encoders(room, seed)
+                for start in asked:
+                    seeds(room, seed, start, ["--encoder", made[start]])
+                    own = [*extra, "--encoder", made[start]]
+                    rows.append(network(room / "train", room, f"tags, {start}", seed, own))
+                    keep("tags", rows[-1])
             for kind in ("boxes", "scribbles"):
                 if kind in chosen.parts:
                     rows.append(network(mixed(room, kind, seed), room, f"tags and {kind}", seed, extra))
