@@ -164,7 +164,7 @@ def network(data: Path, room: Path, name: str, seed: int, extra: list[object]) -
     """Train on `data`, predict the test images, score."""
     model = kept(f"tags-{name.replace(', ', '-').replace(' ', '-')}-{seed}")
     seconds = wsseg("fit", data, "--out", model, "--seed", seed, *extra)
-    out = room / f"masks-{name}"
+    out = room / f"masks-{name}-{seed}"
     wsseg("predict", model, room / "test" / "images", "--out", out)
     truth = stack(room / "test" / "truth") == 1
     said = stack(out) > 0
