@@ -1,6 +1,7 @@
 """`wsseg predict`: a model and images become masks."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +78,10 @@ def predict(
     if not found:
         raise InputError(
             f"{images[0]}: holds no image; NIfTI, TIFF, PNG, JPEG, OME-Zarr or DICOM folders are."
+            + _deeper(images, out)
         )
+    if told := _deeper(images, out):
+        typer.echo(f"Note:{told}", err=True)
     from wsseg.batch import Wanted, predict_images
     from wsseg.maskfolder import open_out
     from wsseg.model import load_model
@@ -100,6 +104,30 @@ def predict(
     _tell(outcome, out)
     if outcome.failed:
         raise typer.Exit(2)
+
+
+def _deeper(given: Sequence[Path], out: Path) -> str:
+    """A sentence on subfolders with images, which are not searched; "" where there are none."""
+    from wsseg.images import is_image
+
+    known = {path.resolve() for path in (*given, out)}
+    full = []
+    for folder in given:
+        if is_image(folder):
+            continue
+        for one in sorted(folder.iterdir()):
+            seen = one.is_dir() and not one.name.startswith(".") and os.access(one, os.R_OK | os.X_OK)
+            if (
+                seen
+                and not is_image(one)
+                and one.resolve() not in known
+                and any(map(is_image, one.iterdir()))
+            ):
+                full.append(one)
+    if not full:
+        return ""
+    more = f" and {len(full) - 1} more hold" if len(full) > 1 else " holds"
+    return f" Subfolders are not searched, and {full[0]}{more} images; name what you want."
 
 
 def _hints(folder: Path, config: "ModelConfig", channel_axis: int | None) -> "Dataset":
