@@ -134,13 +134,16 @@ def _left_open(
 ) -> list[tuple[str, Interval | None]]:
     """The image of a refused annotation and where it lies in it, None where that can't be told.
 
-    Empty where not even the image is known.
+    Empty where not even the image is known or can be read.
     """
     image = images.get(_key(entry, "image_id"), {})
     stem = known.find(str(image.get("file_name", "")))
     if stem is None:
         return []
-    shape = known.shape_of(stem)
+    try:
+        shape = known.shape_of(stem)
+    except InputError:
+        return []
     try:
         _check_size(image, shape, "")
         return [(stem, to_interval(entry, shape, ""))]
