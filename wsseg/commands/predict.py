@@ -37,6 +37,15 @@ def predict(
     split: Annotated[
         bool, typer.Option("--split", help="With --instances: cut objects that touch at their necks.")
     ] = False,
+    min_score: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SCORE",
+            help="With --instances: leave out objects whose mean probability is below this.",
+        ),
+    ] = 0.0,
     tile: Annotated[
         str | None,
         typer.Option(help="Tile size in voxels, such as 64 or 64,64,32.", metavar="N", show_default=False),
@@ -72,6 +81,8 @@ def predict(
     options.exclude(resume=resume, overwrite=overwrite)
     if split and not instances:
         raise InputError("--split cuts what --instances numbers; add --instances.")
+    if min_score and not instances:
+        raise InputError("--min-score leaves out some of what --instances numbers; add --instances.")
     from wsseg.images import list_images
 
     found = list_images(images)
@@ -91,15 +102,25 @@ def predict(
     loaded = load_model(model)
     size = _tile(tile, loaded.config) if tile else None
     dataset = _hints(hints, loaded.config, channel_axis) if hints else None
-    plan = _plan(found, loaded.config, size, device, keep=probabilities or dataset is not None)
+    plan = _plan(
+        found, loaded.config, size, device, keep=probabilities or min_score > 0 or dataset is not None
+    )
     predictor = Predictor(
         loaded, device=device, tile=plan.tile if plan else size, overlap=overlap, flips=flips
     )
     if plan and plan.matters:
         typer.echo(plan.sentence(), err=True)
-    cut = split if instances else None
-    open_out(out, loaded, found, hints=dataset, split=cut, resume=resume, overwrite=overwrite)
-    wanted = Wanted(probabilities, instances, split, overwrite, channel_axis, dataset)
+    open_out(
+        out,
+        loaded,
+        found,
+        hints=dataset,
+        split=split if instances else None,
+        min_score=min_score,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    wanted = Wanted(probabilities, instances, split, min_score, overwrite, channel_axis, dataset)
     outcome = run_with_progress(predict_images(predictor, found, out, wanted))
     _tell(outcome, out)
     if outcome.failed:
