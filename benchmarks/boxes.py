@@ -13,7 +13,7 @@ shape learned over the boxes where that pays. The other rows are `wsseg refine
 --method` of that name; `full` is its network trained on true masks, one round, its word in each box.
 
 `--transfer` trains on one half of the images, every second one, and scores class masks on the other half.
-`--objects` trains on it too (`auto`, one round) and scores objects cut out of the predicted masks of the other
+`--objects` trains on it too (`auto`, one round) and scores objects cut out of predicted masks of the other
 half: connected voxels, `--split`, and both without those below a score (`--min-score`).
 """
 
