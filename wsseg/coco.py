@@ -251,8 +251,9 @@ def to_interval(entry: Mapping[str, Any], shape: tuple[int, ...], where: str) ->
         or len(values) != count
         or not all(isinstance(v, int | float) and math.isfinite(v) for v in values)
     ):
+        came = f"its “{key}” is {json.dumps(values)[:80]}, not" if key in entry else f"has no “{key}” of"
         raise InputError(
-            f"{where}: has no “{key}” of {count} numbers, as its image with {len(shape)} spatial axes needs; "
+            f"{where}: {came} {count} numbers, as its image with {len(shape)} spatial axes needs; "
             f"{'[start0, start1, start2, size0, size1, size2]' if count == 6 else '[x, y, width, height]'} "
             "is right."
         )
