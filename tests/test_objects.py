@@ -71,7 +71,9 @@ def test_by_the_command_line(tmp_path, data, dims):
     masks = {stem: read_labels(path) for stem, path in list_images(tmp_path / "masks").items()}
     told = wsseg_(*command, "--instances", "--min-score", 1, code=2).stderr
     assert "had a score of 1 or more (--min-score)" in told
-    wsseg_(*command, "--instances", "--min-score", 1, "--overwrite")
+    shown = wsseg_(*command, "--instances", "--min-score", 1, "--overwrite").stdout
+    count = sum(int(labels.max()) for labels in before.values())
+    assert f"--min-score left out {count} of {count} objects." in shown
     assert any(labels.any() for labels in before.values())
     for path in list_images(tmp_path / "masks" / "instances").values():
         assert not read_labels(path).any()  # no network is as sure as that

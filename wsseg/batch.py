@@ -48,6 +48,8 @@ class Outcome:
         failed: Stem to the sentence that says why there is no mask.
         warnings: Sentences on images that were predicted all the same.
         uncertainty: Stem to mean uncertainty (0 to 1) of these images, least certain first.
+        objects: How many there are, where they were wanted, with those left out.
+        left_out: How many of them were less sure than was asked for.
     """
 
     done: list[str] = field(default_factory=list)
@@ -55,6 +57,8 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     uncertainty: dict[str, float] = field(default_factory=dict)
+    objects: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def predict_images(
     before, total = 0, sum(job.tiles for job in jobs)
     for job in jobs:
         try:
-            for step in _one(predictor, job, out, known, wanted):
+            for step in _one(predictor, job, out, known, wanted, outcome):
                 yield Step("predict", before + step.index, total, info={"file": job.path.name})
         except InputError as error:
             if _stops_all(error):
@@ -200,7 +204,7 @@ def _plan(
 
 
 def _one(
-    predictor: Predictor, job: _Job, out: Path, known: dict[str, float], wanted: Wanted
+    predictor: Predictor, job: _Job, out: Path, known: dict[str, float], wanted: Wanted, outcome: Outcome
 ) -> Generator[Step, None, None]:
     try:
         image = read_image(job.path, wanted.channel_axis)
@@ -223,8 +227,11 @@ def _one(
             write_probabilities(job.probabilities, prediction.probabilities, image)
         if job.instances:
             objects = label_instances(np.asarray(mask[...]), spacing=image.spacing if wanted.split else None)
+            outcome.objects += int(objects.max())
             if wanted.min_score and prediction.probabilities is not None:
-                objects = leave_out_unsure(objects, prediction.probabilities, wanted.min_score)
+                kept = leave_out_unsure(objects, prediction.probabilities, wanted.min_score)
+                outcome.left_out += int(objects.max() - kept.max())
+                objects = kept
             write_mask(job.instances, objects, image)
         known[job.stem] = prediction.uncertainty
         _write_uncertainty(out / UNCERTAINTY, known)

@@ -216,6 +216,8 @@ def _tell(outcome: "Outcome", out: Path) -> None:
     parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
     where = f"; masks are in {out}" if outcome.done or outcome.skipped else ""
     typer.echo(f"{', '.join(parts)}{where}")
+    if outcome.left_out:
+        typer.echo(f"--min-score left out {outcome.left_out} of {outcome.objects} objects.")
     if len(outcome.uncertainty) > 1:
         typer.echo(f"Least certain (all in {out / 'uncertainty.csv'}):")
         for stem, value in list(outcome.uncertainty.items())[:LISTED]:
