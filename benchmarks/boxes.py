@@ -13,6 +13,8 @@ shape learned over the boxes where that pays. The other rows are `wsseg refine
 --method` of that name; `full` is its network trained on true masks, one round, its word in each box.
 
 `--transfer` trains on one half of the images, every second one, and scores class masks on the other half.
+`--objects` trains on it too (`auto`, one round) and scores objects cut out of predicted masks of the other
+half: connected voxels, `--split`, and both without those below a score (`--min-score`).
 """
 
 import csv
@@ -32,6 +34,7 @@ from skimage.segmentation import random_walker
 from torch import Tensor
 
 from benchmarks.common import keep, options, pack, table, wsseg
+from wsseg.batch import fitted_to
 from wsseg.boxes import Segment, around, core, ellipse, filled, place_of, reset, segment, shape_of
 from wsseg.boxfile import to_bbox
 from wsseg.boximages import BoxImages
@@ -41,7 +44,11 @@ from wsseg.crf import Kernel, dense_mean_field
 from wsseg.dataset import open_dataset
 from wsseg.hints import Box
 from wsseg.images import Image, read_image, read_labels, write_mask
+from wsseg.instances import THRESHOLDS, Matches, match_objects
+from wsseg.model import load_model
 from wsseg.normalise import Normalisation
+from wsseg.objects import label_instances, leave_out_unsure
+from wsseg.predict import Predictor
 from wsseg.progress import run_with_progress
 from wsseg.recipes import METHODS, View, first_segments
 from wsseg.robot import annotate
@@ -49,6 +56,7 @@ from wsseg.rounds import Rounds, RoundsConfig
 from wsseg.train import TrainConfig
 
 MARGIN = 0.4  # of the box, on each side of it: what methods of others see
+SCORES = (0.0, 0.7, 0.8, 0.9)  # of objects that stay
 TRAINED = ("auto", "box", "box-inner", "naive", "agreement", "grabcut-inner", "boxinst", "full")
 
 
@@ -291,6 +299,43 @@ def transfer(tasks: Sequence[Task], seed: int, steps: int | None) -> list[dict]:
     return rows
 
 
+def objects(tasks: Sequence[Task], seed: int, steps: int | None) -> list[dict]:
+    """Trained by boxes on one half; objects of the other half cut out of the predicted masks, way by way.
+
+    F1 over all objects, and F1 and AP as means over images.
+    """
+    matches: dict[str, list[Matches]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        room = Path(place)
+        write_dataset(tasks[::2], room / "data")
+        extra = ["--steps", steps] if steps else []
+        wsseg("refine", room / "data", "--out", room / "out", "--seed", seed, "--rounds", 1, *extra)
+        predictor = Predictor(load_model(room / "out" / "model"))
+        for task in tasks[1::2]:
+            image, _ = fitted_to(task.image, predictor.config, task.stem)
+            said = predictor.predict(image, keep_probabilities=True).probabilities
+            assert said is not None
+            mask = said.argmax(0).astype(np.uint8)
+            for split in (False, True):
+                found = label_instances(mask, spacing=task.image.spacing if split else None)
+                for score in SCORES:
+                    way = f"{'--split' if split else 'connected voxels'} --min-score {score}"
+                    kept = leave_out_unsure(found, said, score)
+                    matches.setdefault(way, []).append(match_objects(kept, task.truth))
+    rows = []
+    at = THRESHOLDS.index(0.7)
+    for way, each in matches.items():
+        every = [one.scores() for one in each]
+        hits, both = sum(one.hits[at] for one in each), sum(one.truth + one.predicted for one in each)
+        row = {"objects": way, "seed": seed, "f1 at 0.7": 2 * hits / max(1, both)}
+        row |= {"image f1": float(np.mean([one["f1"]["0.7"] for one in every]))}
+        row |= {"ap": float(np.mean([one["ap"] for one in every]))}
+        row |= {"found": sum(one.predicted for one in each), "true": sum(one.truth for one in each)}
+        rows.append(row)
+        keep("boxes", row)
+    return rows
+
+
 def main() -> None:
     """Run what was asked for, then print the table."""
     own = ("field", "colour", "shape")
@@ -301,12 +346,16 @@ def main() -> None:
         step={"type": int, "default": 1, "help": "every STEP-th image; 4 is the declared subset of nuclei"},
         jitter={"type": float, "default": 0.0},
         transfer={"action": "store_true"},
+        objects={"action": "store_true"},
     )
     rows = []
     for seed in chosen.seeds:
         tasks = list(DATA[chosen.data](chosen.step, chosen.jitter, seed))
         if chosen.transfer:
             rows += transfer(tasks, seed, chosen.steps)
+            continue
+        if chosen.objects:
+            rows += objects(tasks, seed, chosen.steps)
             continue
         for method in chosen.methods:
             if method in FLAT and tasks[0].truth.ndim == 3:

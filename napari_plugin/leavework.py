@@ -74,7 +74,7 @@ class Found:
         """The objects (*S)."""
         if self.objects is not None:
             return self.objects
-        from wsseg.batch import label_instances
+        from wsseg.objects import label_instances
 
         return label_instances(self.classes())
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from wsseg import atomic
-from wsseg.atomic import write_beside
+from wsseg.atomic import check_writable, write_beside
 from wsseg.errors import InputError
 
 
@@ -69,3 +69,14 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose a folder that can"), write_beside(tmp_path / "file" / "x"):
         pass
+
+
+def test_what_can_not_be_written_is_told_before_and_nothing_is_left(tmp_path):
+    check_writable(tmp_path / "deep" / "deeper" / "a.json")
+    assert not os.listdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be written"):
+        check_writable(tmp_path / "file" / "a.json")
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
+        check_writable(tmp_path)
+    assert os.listdir(tmp_path) == ["file"]

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from tiny import SIZE, files_in, make_dataset, tiny_model, write_any, write_picture, write_volume
 
 import wsseg.batch
 import wsseg.images
-from wsseg.batch import Outcome, Wanted, fitted_to, label_instances, predict_images
+from wsseg.batch import Outcome, Wanted, fitted_to, predict_images
 from wsseg.dataset import open_dataset
 from wsseg.errors import InputError
 from wsseg.images import Image, list_images, read_image, read_labels
 from wsseg.maskfolder import open_out
 from wsseg.model import Model
+from wsseg.objects import label_instances
 from wsseg.predict import Predictor
 from wsseg.steps import finish
 
@@ -269,32 +269,6 @@ class TestFit:
     def test_spacing_more_than_a_quarter_off_is_worth_a_warning(self, spacing, count):
         _, warnings = fitted_to(Image(np.zeros((1, 8, 8)), spacing), tiny_model(2).config, "scan")
         assert len(warnings) == count
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_instances_are_those_of_a_labelling_class_by_class(dims):
-    mask = (np.random.default_rng(3).random(SIZE[dims]) * 3).astype(np.uint8)
-    found = label_instances(mask)
-    count = 0
-    for class_id in (1, 2):
-        alone, number = ndimage.label(mask == class_id)  # faces only, as here
-        count += number
-        for k in range(1, number + 1):
-            assert len(np.unique(found[alone == k])) == 1
-    assert len(np.unique(found[mask > 0])) == found.max() == count
-    assert not found[mask == 0].any()
-
-
-def test_split_instances_are_numbered_over_all_classes():
-    mask = np.zeros((30, 40), np.uint8)
-    y, x = np.indices(mask.shape)
-    for k, row in ((1, 8), (2, 22)):
-        for column in (10, 21):
-            mask[(y - row) ** 2 + (x - column) ** 2 <= 36] = k
-    assert label_instances(mask).max() == 2
-    found = label_instances(mask, spacing=(1.0, 1.0))
-    assert sorted(np.unique(found)) == [0, 1, 2, 3, 4]
-    assert all(len(np.unique(mask[found == number])) == 1 for number in range(1, 5))
 
 
 def test_instances_lie_beside_the_mask(tmp_path):

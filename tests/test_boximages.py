@@ -93,3 +93,34 @@ def test_painted_hints_join_the_labels(tmp_path, boxed, dims):
     assert (labels.target[2] == 0).all()
     assert (labels.target[-1] == 1).all()
     assert labels.target[3:9, 2].any()
+
+
+def test_an_image_that_can_not_be_read_is_told_once_and_left_out(tmp_path, boxed, dims):
+    path = sorted((boxed / "images").iterdir())[1]
+    path.write_bytes(b"no image")
+    images = BoxImages(open_dataset(boxed, lenient=True), Normalisation())
+    assert [item.stem for item in images.items] == ["scan0"]
+    assert list(images.bad) == ["scan1"]
+    assert len(images.coco.refused) == 2  # its boxes
+    shown = wsseg_("refine", boxed, "--out", tmp_path / "out", "--dry-run")
+    assert "Images: 1 with 2 boxes\n" in shown.stdout
+    assert shown.stderr.count("Warning") == 1  # and not one a box
+    assert "scan1." in shown.stderr
+    told = wsseg_("refine", boxed, "--out", tmp_path / "out", "--dry-run", "--strict", code=2).stderr
+    assert "scan1." in told
+    sorted((boxed / "images").iterdir())[0].write_bytes(b"no image")
+    told = wsseg_("refine", boxed, "--out", tmp_path / "out", code=2).stderr
+    assert "no image can be read; the first" in told
+
+
+def test_a_dry_run_tells_every_problem_and_a_run_the_first(tmp_path, boxed, dims):
+    def spoil(content):
+        one = content["annotations"][0]
+        content["annotations"] += [{**one, "id": 100 + i, "category_id": 50 + i} for i in range(7)]
+
+    change_boxes(boxed, spoil)
+    shown = wsseg_("refine", boxed, "--out", tmp_path / "out", "--dry-run").stderr
+    assert all(f"annotation {100 + i}:" in shown for i in range(7))
+    shown = wsseg_("refine", boxed, "--out", tmp_path / "out", "--rounds", 0).stderr
+    assert "annotation 106" not in shown
+    assert f"and 2 more; {tmp_path / 'out' / 'decisions.csv'} has every annotation" in shown

@@ -246,6 +246,15 @@ def test_evaluate_prints_a_table_and_writes_json(tmp_path, data):
     assert "Surface Dice" in shown
 
 
+def test_evaluate_tells_its_unit_and_where_it_can_not_write_before_it_scores(tmp_path, data, dims):
+    truth = tmp_path / "truth"
+    assert f"surface Dice at 1 {'pixel ' if dims == 2 else 'mm '}" in wsseg_("evaluate", truth, truth).stdout
+    (tmp_path / "file").write_text("")
+    told = wsseg_("evaluate", truth, truth, "--json", tmp_path / "file" / "scores.json", code=2)
+    assert "can't be written" in told.stderr
+    assert "Dice" not in told.stdout
+
+
 def test_evaluate_matches_objects_of_a_prediction(tmp_path, model, data):
     wsseg_("predict", model, data / "images", "--out", tmp_path / "masks", "--instances")
     shown = wsseg_(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import AFFINE, SIZE, files_in, tiny_model, write_any, wsseg_
 
-from wsseg.images import read_labels
+from wsseg.images import read_image, read_labels
 
 
 @pytest.fixture
@@ -44,6 +44,17 @@ class TestPredict:
         objects = f"instances/{image.name}"
         names = ["instances", objects, "predict.json", "probabilities", beside, "uncertainty.csv", image.name]
         assert found == sorted(names)
+
+    def test_subfolders_are_told_to_be_left_out(self, tmp_path, model, data):
+        images = data / "images"
+        write_any(images / "more", "deep", read_image(next(images.iterdir())).data[0])
+        told = wsseg_("predict", model, images, "--out", tmp_path / "masks").stderr
+        assert f"Subfolders are not searched, and {images / 'more'} holds images" in told
+        told = wsseg_("predict", model, images, images / "more", "--out", tmp_path / "all")
+        assert "Subfolders" not in told.stderr
+        assert "3 predicted" in told.stdout
+        told = wsseg_("predict", model, data, "--out", tmp_path / "none", code=2).stderr
+        assert "Subfolders are not searched" in told
 
     def test_tile_overlap_and_flips_are_obeyed(self, tmp_path, model, data):
         image = next((data / "images").iterdir())

@@ -158,3 +158,16 @@ def test_real_truth_against_itself(folder, instances, tmp_path):
         assert values == {"dice": 1, "iou": 1, "hd95": 0, "surface_dice": 1, "n": 2}
     if instances:
         assert report["instances"]["ap"] == report["instances"]["mean_iou"] == 1
+
+
+def test_the_unit_is_that_of_all_files_or_none(folders):
+    mask = np.eye(9, dtype=np.uint8)
+    for folder in folders:
+        save(folder / "a.tif", mask)
+    assert run(folders)["unit"] == "pixels"
+    for folder in folders:
+        save(folder / "b.nii.gz", np.stack([mask] * 3))
+    assert run(folders)["unit"] is None
+    for folder in folders:
+        (folder / "a.tif").unlink()
+    assert run(folders)["unit"] == "mm"

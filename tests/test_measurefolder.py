@@ -167,3 +167,18 @@ def test_columns_have_an_order_and_gaps_stay_empty(tmp_path):
         'b,2,"a, ""b""",,1e+09,,,,',
     ]
     assert files_in(tmp_path) == ["a.csv"]
+
+
+def test_numbered_objects_taken_for_classes_are_told(tmp_path):
+    objects = np.zeros((9, 40), np.uint8)
+    objects[2:4, 1:37] = np.repeat(np.arange(1, 13), 3)
+    path = write_picture(tmp_path / "masks" / "a.png", objects)
+    shown = wsseg_("measure", path, "--out", tmp_path / "a.csv")
+    assert "12 rows are in" in shown.stdout
+    assert "a has the values 1 to 12" in shown.stderr
+    assert "Mean volume" not in shown.stdout  # a line a class says nothing here
+    shown = wsseg_("measure", path, "--instances", "--out", tmp_path / "b.csv")
+    assert not shown.stderr
+    assert "Mean volume" in shown.stdout
+    write_picture(tmp_path / "masks" / "a.png", objects == 1)
+    assert "1 row is in" in wsseg_("measure", path, "--out", tmp_path / "c.csv").stdout

@@ -158,3 +158,14 @@ def test_nothing_found_is_a_page_too(tmp_path):
     rows, cuts = finish(measure_folder(tmp_path / "masks")), finish(draw_folder(tmp_path / "masks"))
     write_measure_report(tmp_path / "page.html", rows, cuts, {})
     assert "Classes" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_objects_are_drawn_and_not_the_classes_beside_them(tmp_path):
+    mask, objects = np.zeros((12, 12), np.uint8), np.zeros((12, 12), np.uint8)
+    mask[2:10, 2:10] = 1
+    objects[2:10, 2:6], objects[2:10, 6:10] = 2, 3
+    write_any(tmp_path / "masks", "a", mask)
+    write_any(tmp_path / "masks" / "instances", "a", objects)
+    for instances, drawn in ((False, {1}), (True, {2, 3})):
+        (cut,) = finish(draw_folder(tmp_path / "masks", Sources(instances=instances)))
+        assert {k for k in (1, 2, 3) if _is(_pixels(cut.png), class_colour(k)).any()} == drawn

@@ -202,6 +202,9 @@ class TestOddities:
         assert "4 ignored" in result.stdout
         log = (tmp_path / "out" / "decisions.csv").read_text()
         assert all(f",{number},ignored," in log for number in (20, 30, 50, 60))
+        page = (tmp_path / "out" / "report.html").read_text()
+        assert "4 masks in 2 images: 4 kept. 4 annotations left out. 1 annotation with the box" in page
+        assert str(boxed) in page
         result = wsseg_("refine", boxed, "--out", tmp_path / "strict", "--strict", code=2)
         assert "annotation 20" in result.stderr
         assert not (tmp_path / "strict").exists()

@@ -8,7 +8,7 @@ import zarr
 from tiny import AFFINE, write_picture
 
 from wsseg.images import Image, read_image
-from wsseg.world import world_of
+from wsseg.world import World, world_of
 
 
 def volume(path, affine=AFFINE, *, unit="mm"):
@@ -79,3 +79,17 @@ def test_who_says_nothing_counts_voxels(tmp_path):
     assert (world.unit, world.voxel) == ("pixels", 1)
     assert world_of(Image(np.zeros((1, 2, 2, 2)), (1.0,) * 3)).unit == "voxels"
     assert world_of(Image(np.zeros((1, 2, 2, 2)), (1.0, 1.0, 2.0))).unit == ""
+
+
+@pytest.mark.parametrize(
+    ("spacing", "units", "told"),
+    [
+        ((1.0, 1.0), ("", ""), "pixels"),
+        ((1.0, 1.0, 1.0), ("", "", ""), "voxels"),
+        ((2.0, 2.0), ("", ""), ""),
+        ((1.0, 1.0), ("µm", "µm"), "µm"),
+        ((3.0, 1.0, 1.0), ("s", "µm", "µm"), ""),
+    ],
+)
+def test_a_distance_has_a_unit_where_all_axes_have_the_same(spacing, units, told):
+    assert World(np.eye(len(spacing) + 1)[:-1], spacing, units).length == told

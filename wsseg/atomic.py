@@ -48,6 +48,25 @@ def write_beside(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(room, ignore_errors=True)
 
 
+def check_writable(path: Path | str) -> None:
+    """Whether a file could be written there, told before minutes of work and not after them.
+
+    Nothing is left behind, not even the folders that the file would be in.
+
+    Raises:
+        InputError: It is a folder, or the folder that it would be in can't be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it.")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror}); choose a folder that can.") from error
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Let two paths change places in one step; False where the system or the disk can't.
 

@@ -2,7 +2,7 @@
 
 import csv
 import errno
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +27,10 @@ from wsseg.images import (
 from wsseg.maskfolder import note_stale, remove_beside, stale_in
 from wsseg.memory import TileTooLarge, is_out_of_memory, tile_advice
 from wsseg.model import ModelConfig
+from wsseg.objects import label_instances, leave_out_unsure
 from wsseg.patches import Sample
 from wsseg.predict import Prediction, Predictor
 from wsseg.propagate import says_all
-from wsseg.split import split_objects
 from wsseg.steps import Step
 
 UNCERTAINTY = "uncertainty.csv"
@@ -48,6 +48,8 @@ class Outcome:
         failed: Stem to the sentence that says why there is no mask.
         warnings: Sentences on images that were predicted all the same.
         uncertainty: Stem to mean uncertainty (0 to 1) of these images, least certain first.
+        objects: How many there are, where they were wanted, with those left out.
+        left_out: How many of them were less sure than was asked for.
     """
 
     done: list[str] = field(default_factory=list)
@@ -55,6 +57,8 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     uncertainty: dict[str, float] = field(default_factory=dict)
+    objects: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Wanted:
         probabilities: out/probabilities/<stem>, beside the mask.
         instances: out/instances/<stem>, the connected objects; see `label_instances`.
         split: Cut objects that touch at their necks.
+        min_score: Leave out objects that are less sure, 0 to 1; see `leave_out_unsure`.
         overwrite: Predict again what is there.
         channel_axis: Which stored axis is the channels, for files that do not say so.
         hints: A dataset whose hints the masks are to honour, image by image of the same stem; see
@@ -74,6 +79,7 @@ class Wanted:
     probabilities: bool = False
     instances: bool = False
     split: bool = False
+    min_score: float = 0.0
     overwrite: bool = False
     channel_axis: int | None = None
     hints: Dataset | None = None
@@ -104,7 +110,7 @@ def predict_images(
     before, total = 0, sum(job.tiles for job in jobs)
     for job in jobs:
         try:
-            for step in _one(predictor, job, out, known, wanted):
+            for step in _one(predictor, job, out, known, wanted, outcome):
                 yield Step("predict", before + step.index, total, info={"file": job.path.name})
         except InputError as error:
             if _stops_all(error):
@@ -121,28 +127,6 @@ def predict_images(
         outcome.warnings += job.warnings
     outcome.uncertainty = _sorted({stem: known[stem] for stem in images if stem in known})
     return outcome
-
-
-def label_instances(mask: np.ndarray, *, spacing: Sequence[float] | None = None) -> np.ndarray:
-    """Number the connected objects of a mask: voxels of one class that touch by their faces are one object.
-
-    Args:
-        mask: Class ids (*S), 0 = background.
-        spacing: Size of a voxel per axis; where it is given, objects that touch are cut at their necks, see
-            `wsseg.split.split_objects`.
-
-    Returns:
-        int32 (*S), objects 1, 2, …; 0 = background. The class of an object is what the mask says there.
-    """
-    from skimage.measure import label  # slow to import, and few need it
-
-    if spacing is None:
-        return label(mask, background=0, connectivity=1)
-    objects = np.zeros(mask.shape, np.int32)
-    for class_id in np.unique(mask[mask > 0]):
-        parts = split_objects(mask == class_id, spacing)
-        objects = np.where(parts > 0, parts + objects.max(), objects)
-    return objects
 
 
 def fitted_to(image: Image, config: ModelConfig, name: str) -> tuple[Image, list[str]]:
@@ -220,7 +204,7 @@ def _plan(
 
 
 def _one(
-    predictor: Predictor, job: _Job, out: Path, known: dict[str, float], wanted: Wanted
+    predictor: Predictor, job: _Job, out: Path, known: dict[str, float], wanted: Wanted, outcome: Outcome
 ) -> Generator[Step, None, None]:
     try:
         image = read_image(job.path, wanted.channel_axis)
@@ -231,7 +215,7 @@ def _one(
             f"{job.path}: does not fit into memory; save it as OME-Zarr, which is read piece by piece."
         ) from error
     sample = _marked(predictor.config, ready, job, wanted.hints)
-    keep = wanted.probabilities or sample is not None
+    keep = wanted.probabilities or wanted.min_score > 0 or sample is not None
     with mask_writer(job.mask, image) as mask:
         if sample is not None and says_all(sample, predictor.config.objects):
             prediction = predictor.honour(None, sample, mask)
@@ -242,8 +226,13 @@ def _one(
         if job.probabilities and prediction.probabilities is not None:
             write_probabilities(job.probabilities, prediction.probabilities, image)
         if job.instances:
-            spacing = image.spacing if wanted.split else None
-            write_mask(job.instances, label_instances(np.asarray(mask[...]), spacing=spacing), image)
+            objects = label_instances(np.asarray(mask[...]), spacing=image.spacing if wanted.split else None)
+            outcome.objects += int(objects.max())
+            if wanted.min_score and prediction.probabilities is not None:
+                kept = leave_out_unsure(objects, prediction.probabilities, wanted.min_score)
+                outcome.left_out += int(objects.max() - kept.max())
+                objects = kept
+            write_mask(job.instances, objects, image)
         known[job.stem] = prediction.uncertainty
         _write_uncertainty(out / UNCERTAINTY, known)
 

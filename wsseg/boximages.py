@@ -114,7 +114,7 @@ class BoxImages:
         self.dataset, self.coco, self.normalisation = dataset, dataset.coco, normalisation
         self._keep([item for item in dataset.items if item.stem in dataset.coco.listed])
         self.unlisted = [item.stem for item in dataset.items if item.stem not in dataset.coco.listed]
-        self.bad: dict[str, str] = {}
+        self.bad = {stem: why for stem, why in dataset.broken.items() if stem in dataset.coco.listed}
 
     def _keep(self, items: list[Item]) -> None:
         """Go on with these images, and with the classes that have a box in one of them."""

@@ -16,9 +16,10 @@ from wsseg.boxes import Segment, around
 from wsseg.boximages import BoxImage
 from wsseg.boxstore import Verdict
 from wsseg.colours import class_colour
-from wsseg.webpage import STYLE, Outlines, drawn, embedded, html_table, outlined
+from wsseg.webpage import STYLE, Outlines, counted, drawn, embedded, html_table, outlined
 
 SIDE = 140  # pixels of a thumbnail
+LISTED = 200  # annotations left out that the page tells; the log has them all
 AROUND = 0.3  # of the box, shown on each side of it
 PAGE = Path(__file__).with_name("boxreport.html")
 
@@ -39,6 +40,8 @@ class Outcome:
     Attributes:
         counts: Decision of the last round to how many boxes.
         ignored: Annotation id (or "#n") to why it has no mask.
+        twins: Annotation id to that of the same box, whose mask it has.
+        images: How many there are.
         least: The least certain boxes, least certain first.
         curve: Per round: mean certainty, share of boxes reset, mean change of a mask since the round before.
         classes: Class name to boxes, mean share of the box filled, mean certainty, and how many were reset.
@@ -47,6 +50,8 @@ class Outcome:
 
     counts: Counter[str] = field(default_factory=Counter)
     ignored: dict[int | str, str] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
+    images: int = 0
     least: list[tuple[float, Thumbnail]] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -93,7 +98,6 @@ def write_report(path: Path, outcome: Outcome, settings: Mapping[str, Any], loss
         settings: What was asked for.
         losses: Of all rounds, one after the other.
     """
-    counts = {**outcome.counts, "ignored": len(outcome.ignored)}
     tiles = [
         f"<figure>{embedded(one.png)}<figcaption><b>{escape(one.title)}</b><br>"
         f"{escape(one.words)}</figcaption></figure>"
@@ -104,18 +108,37 @@ def write_report(path: Path, outcome: Outcome, settings: Mapping[str, Any], loss
         for name, row in outcome.classes.items()
     ]
     shapes = "".join(f"<p>{escape(name)}: {escape(told)}.</p>" for name, told in outcome.shapes.items())
-    ignored = [[str(number), why] for number, why in list(outcome.ignored.items())[:200]]
+    ignored = [[str(number), why] for number, why in list(outcome.ignored.items())[:LISTED]]
     text = Template(PAGE.read_text(encoding="utf-8")).substitute(
         style=STYLE,
-        summary=escape(", ".join(f"{count} {what}" for what, count in counts.items() if count)),
+        summary=escape(_summary(outcome)),
         curves=embedded(_curves(outcome.curve, losses), "curves over rounds"),
         classes=html_table(["class", "boxes", "filled share", "certainty", "reset"], classes) + shapes,
         tiles="\n".join(tiles),
         ignored=html_table(["annotation", "why"], ignored) if ignored else "<p>None.</p>",
-        settings=html_table(["", ""], [[key, str(value)] for key, value in settings.items()]),
+        settings=html_table(["", ""], [[key, _said(value)] for key, value in settings.items()]),
     )
     with write_beside(path) as fresh:
         fresh.write_text(text, encoding="utf-8")
+
+
+def _summary(outcome: Outcome) -> str:
+    """How many masks there are, what was decided of them, and what has none."""
+    total = sum(outcome.counts.values())
+    told = ", ".join(f"{count} {what}" for what, count in outcome.counts.items() if count)
+    words = f"{counted(total, 'mask')} in {counted(outcome.images, 'image')}: {told}."
+    if left := len(outcome.ignored):
+        listed = f", of which the first {LISTED} are listed below" if left > LISTED else ""
+        words += f" {counted(left, 'annotation')} left out{listed}."
+    if same := len(outcome.twins):
+        words += f" {counted(same, 'annotation')} with the box and the mask of another."
+    return words
+
+
+def _said(value: Any) -> str:
+    """A setting as a person reads it."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return "–" if text in (None, "") else str(text)
 
 
 def _curves(curve: Sequence[Mapping[str, float]], losses: Sequence[float]) -> bytes:
@@ -129,6 +152,7 @@ def _curves(curve: Sequence[Mapping[str, float]], losses: Sequence[float]) -> by
     left.legend(frameon=False, fontsize=8)
     right.plot(losses, linewidth=0.8)
     right.set(xlabel="step, all rounds", ylabel="loss")
+    right.xaxis.get_major_locator().set_params(integer=True)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     return drawn(figure)

@@ -134,13 +134,16 @@ def _left_open(
 ) -> list[tuple[str, Interval | None]]:
     """The image of a refused annotation and where it lies in it, None where that can't be told.
 
-    Empty where not even the image is known.
+    Empty where not even the image is known or can be read.
     """
     image = images.get(_key(entry, "image_id"), {})
     stem = known.find(str(image.get("file_name", "")))
     if stem is None:
         return []
-    shape = known.shape_of(stem)
+    try:
+        shape = known.shape_of(stem)
+    except InputError:
+        return []
     try:
         _check_size(image, shape, "")
         return [(stem, to_interval(entry, shape, ""))]
@@ -248,8 +251,9 @@ def to_interval(entry: Mapping[str, Any], shape: tuple[int, ...], where: str) ->
         or len(values) != count
         or not all(isinstance(v, int | float) and math.isfinite(v) for v in values)
     ):
+        came = f"its “{key}” is {json.dumps(values)[:80]}, not" if key in entry else f"has no “{key}” of"
         raise InputError(
-            f"{where}: has no “{key}” of {count} numbers, as its image with {len(shape)} spatial axes needs; "
+            f"{where}: {came} {count} numbers, as its image with {len(shape)} spatial axes needs; "
             f"{'[start0, start1, start2, size0, size1, size2]' if count == 6 else '[x, y, width, height]'} "
             "is right."
         )

@@ -29,7 +29,8 @@ def open_dataset(
         unknown: The value that says nothing in foreign hint maps; read as 0.
         background: The value of background in foreign hint maps; read as 255.
         channel_axis: Which stored axis is the channels, for NIfTI and TIFF images that do not say so.
-        lenient: Leave out boxes with a mistake; `Dataset.coco.refused` tells them.
+        lenient: Leave out boxes with a mistake and images that can't be read; `Dataset.coco.refused` and
+            `Dataset.broken` tell them.
 
     Raises:
         InputError: No images, two with one stem, a hint map without an image, a table with a mistake.

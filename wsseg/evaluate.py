@@ -13,6 +13,7 @@ from wsseg.instances import THRESHOLDS, Matches, match_objects
 from wsseg.metrics import ABSENT, Scores, score_masks
 from wsseg.robot_doubts import instance_doubts
 from wsseg.steps import Step
+from wsseg.world import world_of
 
 NAMES = ("dice", "iou", "hd95", "surface_dice")
 
@@ -39,6 +40,7 @@ def evaluate_folder(
         left out of distances, absent from one 0 and the image's diagonal. "mean": over the classes.
         "instances" (if asked for): "mean_iou" over all true objects, "ap" and, by threshold, "f1",
         "precision" and "recall", each the mean over images (see `wsseg.instances`); "n", the true objects.
+        "unit": of all distances, such as "mm" or "pixels"; "" where no file says, None where they differ.
         "images": for each stem its own "classes", "mean" and "instances". "unmatched": the stems of masks in
         `pred_dir` that have no truth. "doubts": what is odd about the true masks, see `wsseg.robot_doubts`.
 
@@ -54,8 +56,10 @@ def evaluate_folder(
     scores: dict[str, dict[int, Scores]] = {}
     matches: dict[str, Matches] = {}
     values: dict[str, set[int]] = {}
+    units: set[str] = set()
     for index, (stem, path) in enumerate(truths.items(), 1):
         like = peek_image(path)
+        units.add(world_of(like).length)
         truth = read_labels(path)
         predicted = read_labels(predictions[stem], like)
         for labels, where in ((truth, path), (predicted, predictions[stem])):
@@ -71,7 +75,8 @@ def evaluate_folder(
         yield Step("evaluate", index, len(truths), info={"image": stem})
     unmatched = sorted(set(predictions) - set(truths))
     doubts = instance_doubts(values)
-    return {**_report(scores, matches), "unmatched": unmatched, "doubts": doubts}
+    unit = units.pop() if len(units) == 1 else None
+    return {**_report(scores, matches), "unit": unit, "unmatched": unmatched, "doubts": doubts}
 
 
 def _masks(folder: Path | str) -> dict[str, Path]:

@@ -38,6 +38,7 @@ class Dataset:
     Attributes:
         folder: Where it is.
         items: Its images, sorted by stem.
+        broken: Stem to what is wrong with an image that is left out; only where that was asked for.
         clicks, boxes, tags: What the tables say, by stem; boxes are clipped to their image.
         coco: All that boxes.json says, where there is one.
         unknown, background: Values in foreign hint maps that stand for 0 and 255.
@@ -63,7 +64,26 @@ class Dataset:
         self._named: Mapping[int, str] | None = None
         self._by_stem = {item.stem: item for item in items}
         self._peeked: dict[str, Image] = {}
+        self.broken: dict[str, str] = {}
+        if lenient:
+            self._leave_out_broken()
         self._read_tables()
+
+    def _leave_out_broken(self) -> None:
+        """Go on with the images whose headers can be read; tables may still name the others.
+
+        Raises:
+            InputError: None can be read.
+        """
+        for item in self.items:
+            try:
+                self.peek(item)
+            except InputError as error:
+                self.broken[item.stem] = str(error)
+        self.items = tuple(item for item in self.items if item.stem not in self.broken)
+        if not self.items:
+            first = next(iter(self.broken.values()))
+            raise InputError(f"{self.folder / 'images'}: no image can be read; the first: {first}")
 
     def find(self, stem: str) -> Item | None:
         """The image of this stem, or None."""

@@ -23,6 +23,7 @@ def open_out(
     *,
     hints: Dataset | None = None,
     split: bool | None = None,
+    min_score: float = 0.0,
     resume: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -38,6 +39,7 @@ def open_out(
         images: Stem to path.
         hints: The dataset whose hints the masks honour.
         split: Whether objects that touch are cut; None = no objects are wanted.
+        min_score: Of objects that stay.
         resume: Keep what is in a folder without a record.
         overwrite: Predict again what is there.
 
@@ -71,12 +73,13 @@ def open_out(
                 f"{out}: holds masks made {_with_hints(old.get('hints'))}, this run is "
                 f"{_with_hints(honoured)}; choose another folder, or predict all again with --overwrite."
             )
+        before = old.get("split"), old.get("min_score", 0.0)
         if split is None:
-            split = old.get("split")
-        elif masks and old.get("split", split) not in (None, split):
+            split, min_score = before
+        elif masks and before[0] is not None and before != (split, min_score):
             raise InputError(
-                f"{out}: holds objects that were {_cut(not split)}, these would be {_cut(split)}; choose "
-                "another folder, or predict all again with --overwrite."
+                f"{out}: holds objects that were {_cut(*before)}, these would be {_cut(split, min_score)}; "
+                "choose another folder, or predict all again with --overwrite."
             )
         for stem in sources:
             if old["images"].get(stem, sources[stem]) != sources[stem]:
@@ -90,16 +93,18 @@ def open_out(
             f"{out}: is not empty; choose a new folder, or add --resume to keep what is there and go on, or "
             "--overwrite to predict again."
         )
-    content = {"format": 1, "model": digest, "images": sources, "hints": honoured, "split": split}
-    _write_record(record, {**content, "stale": sorted(stale)})
+    content = {"format": 1, "model": digest, "images": sources, "hints": honoured}
+    objects = {"split": split, "min_score": min_score}
+    _write_record(record, {**content, **objects, "stale": sorted(stale)})
 
 
 def _with_hints(folder: str | None) -> str:
     return f"with the hints of {folder}" if folder else "without hints"
 
 
-def _cut(split: bool) -> str:
-    return "cut at their necks (--split)" if split else "not cut at their necks"
+def _cut(split: bool | None, min_score: float) -> str:
+    words = "cut at their necks (--split)" if split else "not cut at their necks"
+    return words + (f" and had a score of {min_score:g} or more (--min-score)" if min_score else "")
 
 
 def stale_in(out: Path) -> set[str]:

@@ -1,7 +1,7 @@
 """A folder of masks, with images and hints where there are some, becomes one table of measurements."""
 
 import csv
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,12 +60,7 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
     """
     sources = sources or Sources()
     found = _masks(Path(masks))
-    objects = {stem: path for stem, path in found.items() if sources.instances}
-    beside = Path(masks) / "instances"
-    if sources.instances and beside.is_dir():
-        objects = _masks(beside)
-        if missing := [stem for stem in found if stem not in objects]:
-            raise InputError(f"{beside}: has no objects “{missing[0]}” for {found[missing[0]]}; add them.")
+    objects = _objects(Path(masks), found) if sources.instances else {}
     images = {} if sources.images is None else list_images(sources.images)
     dataset = sources.hints
     names = {} if dataset is None else {0: "background", **dataset.classes}
@@ -106,7 +101,8 @@ def draw_folder(masks: Path | str, sources: Sources | None = None) -> Generator[
     """Draw what is measured of the first images, cleaned as it is measured; arguments and errors as above."""
     sources = sources or Sources()
     images = {} if sources.images is None else list_images(sources.images)
-    first = list(_masks(Path(masks)).items())[:PICTURES]
+    found = _masks(Path(masks))
+    first = list((_objects(Path(masks), found) if sources.instances else found).items())[:PICTURES]
     cuts = []
     for index, (stem, path) in enumerate(first, 1):
         like = peek_image(images.get(stem, path))
@@ -135,6 +131,21 @@ def _masks(path: Path) -> dict[str, Path]:
     if not masks:
         raise InputError(f"{path}: holds no masks; NIfTI, TIFF, PNG or OME-Zarr are right.")
     return masks
+
+
+def _objects(masks: Path, found: Mapping[str, Path]) -> dict[str, Path]:
+    """Where the numbered objects of each mask are: beside it in instances/, or the mask itself.
+
+    Raises:
+        InputError: There is such a folder, and it lacks those of a mask.
+    """
+    beside = masks / "instances"
+    if not beside.is_dir():
+        return dict(found)
+    there = _masks(beside)
+    if missing := [stem for stem in found if stem not in there]:
+        raise InputError(f"{beside}: has no objects “{missing[0]}” for {found[missing[0]]}; add them.")
+    return {stem: there[stem] for stem in found}
 
 
 def _read(path: Path, like: Image) -> np.ndarray:

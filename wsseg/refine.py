@@ -58,6 +58,7 @@ def refine_steps(
         _count(outcome, images, item, segments, verdicts)
         yield Step("write", index, len(images.items), info={"file": item.image.name})
     outcome.ignored = _ignored(images)
+    outcome.twins, outcome.images = dict(images.coco.twins), len(images.items)
     outcome.shapes = {
         images.classes[
             k
@@ -70,7 +71,8 @@ def refine_steps(
     method = {"method": settings["method"], "rounds": last, "seed": settings["seed"]}
     _write_masks(images, out / MASKS, segmentations, outcome, method)
     _write_log(rounds, outcome, out / LOG)
-    write_report(out / REPORT, outcome, settings, _losses(rounds))
+    about = {"dataset": images.dataset.folder, **settings}
+    write_report(out / REPORT, outcome, about, _losses(rounds))
     shutil.rmtree(rounds.room, ignore_errors=True)
     return outcome
 

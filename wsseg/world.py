@@ -57,6 +57,13 @@ class World:
             return f"{self.units[0]}{'²' if len(self.units) == 2 else '³'}"
         return "·".join(unit or "1" for unit in self.units)
 
+    @property
+    def length(self) -> str:
+        """Unit of a distance: "mm", "µm"; "voxels" or "pixels" where nothing else is known, else ""."""
+        if not any(self.units):
+            return self.unit
+        return self.units[0] if len(set(self.units)) == 1 else ""
+
     def place(self, index: np.ndarray) -> np.ndarray:
         """Voxel indices (N, ndim) as places in the world, (N, D)."""
         return index @ self.matrix[:, :-1].T + self.matrix[:, -1]

@@ -27,7 +27,10 @@ def evaluate(
         bool, typer.Option("--instances", help="Match objects too: F1, AP and IoU per object.")
     ] = False,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Surface Dice: distance that is still right, in mm.", metavar="MM")
+        float,
+        typer.Option(
+            min=0, help="Surface Dice: distance that is still right, in the files' unit.", metavar="MM"
+        ),
     ] = 1.0,
     json_file: Annotated[
         Path | None,
@@ -42,10 +45,12 @@ def evaluate(
     PRED_DIR/instances is taken where predict --instances made it. A class that neither has counts as 1 for
     Dice; one that only one has counts as 0, with the image's diagonal as distance.
     """
-    from wsseg.atomic import write_beside
+    from wsseg.atomic import check_writable, write_beside
     from wsseg.evaluate import evaluate_folder
     from wsseg.progress import run_with_progress
 
+    if json_file is not None:
+        check_writable(json_file)
     if instances and (predicted / "instances").is_dir():
         predicted = predicted / "instances"  # what predict --instances leaves beside its masks
     report = run_with_progress(evaluate_folder(predicted, truth, instances=instances, tolerance=tolerance))
@@ -62,7 +67,7 @@ def _show(report: Mapping[str, Any], tolerance: float) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(caption=f"surface Dice at {tolerance:g} mm")
+    table = Table(caption=f"surface Dice at {_length(tolerance, report['unit'])}")
     table.add_column("Class")
     for title in COLUMNS.values():
         table.add_column(title, justify="right")
@@ -72,6 +77,14 @@ def _show(report: Mapping[str, Any], tolerance: float) -> None:
     console.print(table)
     if "instances" in report:
         console.print(_instances(report["instances"]))
+
+
+def _length(value: float, unit: str | None) -> str:
+    """A distance with its unit; None where the files have several, "" where they say none."""
+    if unit is None:
+        return f"{value:g}, each file's unit"
+    one = unit.removesuffix("s") if value == 1 and unit in ("pixels", "voxels") else unit
+    return f"{value:g} {one}".rstrip()
 
 
 def _instances(found: Mapping[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wsseg.commands import options
 from wsseg.errors import InputError
 
 
@@ -64,8 +65,13 @@ def measure(
         raise InputError(f"{out}: is a folder; --out names a table, such as {out / 'measurements.csv'}.")
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{report}: --report is a page; name it {report.with_suffix('.html').name}.")
+    from wsseg.atomic import check_writable
+
     for place in (out, report):
-        if place is not None and place.exists() and not overwrite:
+        if place is None:
+            continue
+        check_writable(place)
+        if place.exists() and not overwrite:
             raise InputError(
                 f"{place}: is there already; choose another name, or add --overwrite to replace it."
             )
@@ -80,12 +86,29 @@ def measure(
     sources = Sources(images, dataset, instances, cleaning)
     rows = run_with_progress(measure_folder(masks, sources))
     write_table(out, rows)
-    _show(rows)
-    typer.echo(f"{len(rows)} rows are in {out}")
+    doubts = [] if instances else _doubts(rows)
+    if not doubts:  # a line a class would be hundreds
+        _show(rows)
+    is_are = "is" if len(rows) == 1 else "are"
+    typer.echo(f"{options.counted(len(rows), 'rows')} {is_are} in {out}")
+    for doubt in doubts:
+        typer.echo(f"Warning: {doubt}", err=True)
     if report is not None:
         settings = {"masks": masks, "images": images or "–", "hints": hints or "–", **asdict(cleaning)}
         write_measure_report(report, rows, run_with_progress(draw_folder(masks, sources)), settings)
         typer.echo(f"The report is {report}")
+
+
+def _doubts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Whether the masks look as if they numbered objects; classes that hints name are classes."""
+    from wsseg.robot_doubts import instance_doubts
+
+    values = defaultdict(set)
+    for row in rows:
+        if row["voxels"] and row["class"] != 0:
+            values[row["image"]].add(row["class"])
+    named = any(row.get("name") for row in rows)
+    return instance_doubts(values) if values and not named else []
 
 
 def _show(rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """`wsseg predict`: a model and images become masks."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,15 @@ def predict(
     split: Annotated[
         bool, typer.Option("--split", help="With --instances: cut objects that touch at their necks.")
     ] = False,
+    min_score: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SCORE",
+            help="With --instances: leave out objects whose mean probability is below this.",
+        ),
+    ] = 0.0,
     tile: Annotated[
         str | None,
         typer.Option(help="Tile size in voxels, such as 64 or 64,64,32.", metavar="N", show_default=False),
@@ -71,13 +81,18 @@ def predict(
     options.exclude(resume=resume, overwrite=overwrite)
     if split and not instances:
         raise InputError("--split cuts what --instances numbers; add --instances.")
+    if min_score and not instances:
+        raise InputError("--min-score leaves out some of what --instances numbers; add --instances.")
     from wsseg.images import list_images
 
     found = list_images(images)
     if not found:
         raise InputError(
             f"{images[0]}: holds no image; NIfTI, TIFF, PNG, JPEG, OME-Zarr or DICOM folders are."
+            + _deeper(images, out)
         )
+    if told := _deeper(images, out):
+        typer.echo(f"Note:{told}", err=True)
     from wsseg.batch import Wanted, predict_images
     from wsseg.maskfolder import open_out
     from wsseg.model import load_model
@@ -87,19 +102,53 @@ def predict(
     loaded = load_model(model)
     size = _tile(tile, loaded.config) if tile else None
     dataset = _hints(hints, loaded.config, channel_axis) if hints else None
-    plan = _plan(found, loaded.config, size, device, keep=probabilities or dataset is not None)
+    plan = _plan(
+        found, loaded.config, size, device, keep=probabilities or min_score > 0 or dataset is not None
+    )
     predictor = Predictor(
         loaded, device=device, tile=plan.tile if plan else size, overlap=overlap, flips=flips
     )
     if plan and plan.matters:
         typer.echo(plan.sentence(), err=True)
-    cut = split if instances else None
-    open_out(out, loaded, found, hints=dataset, split=cut, resume=resume, overwrite=overwrite)
-    wanted = Wanted(probabilities, instances, split, overwrite, channel_axis, dataset)
+    open_out(
+        out,
+        loaded,
+        found,
+        hints=dataset,
+        split=split if instances else None,
+        min_score=min_score,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    wanted = Wanted(probabilities, instances, split, min_score, overwrite, channel_axis, dataset)
     outcome = run_with_progress(predict_images(predictor, found, out, wanted))
     _tell(outcome, out)
     if outcome.failed:
         raise typer.Exit(2)
+
+
+def _deeper(given: Sequence[Path], out: Path) -> str:
+    """A sentence on subfolders with images, which are not searched; "" where there are none."""
+    from wsseg.images import is_image
+
+    known = {path.resolve() for path in (*given, out)}
+    full = []
+    for folder in given:
+        if is_image(folder):
+            continue
+        for one in sorted(folder.iterdir()):
+            seen = one.is_dir() and not one.name.startswith(".") and os.access(one, os.R_OK | os.X_OK)
+            if (
+                seen
+                and not is_image(one)
+                and one.resolve() not in known
+                and any(map(is_image, one.iterdir()))
+            ):
+                full.append(one)
+    if not full:
+        return ""
+    more = f" and {len(full) - 1} more hold" if len(full) > 1 else " holds"
+    return f" Subfolders are not searched, and {full[0]}{more} images; name what you want."
 
 
 def _hints(folder: Path, config: "ModelConfig", channel_axis: int | None) -> "Dataset":
@@ -167,6 +216,8 @@ def _tell(outcome: "Outcome", out: Path) -> None:
     parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
     where = f"; masks are in {out}" if outcome.done or outcome.skipped else ""
     typer.echo(f"{', '.join(parts)}{where}")
+    if outcome.left_out:
+        typer.echo(f"--min-score left out {outcome.left_out} of {outcome.objects} objects.")
     if len(outcome.uncertainty) > 1:
         typer.echo(f"Least certain (all in {out / 'uncertainty.csv'}):")
         for stem, value in list(outcome.uncertainty.items())[:LISTED]:

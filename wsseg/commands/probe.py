@@ -45,7 +45,7 @@ def probe(
     images, each time beside a random start, a random start trained longer, and its own weights shuffled.
     """
     from pretrain.probe import ProbeConfig, probe_steps
-    from wsseg.atomic import write_beside
+    from wsseg.atomic import check_writable, write_beside
     from wsseg.dataset import open_dataset
     from wsseg.encoder import load_encoder
     from wsseg.fit import make_sample
@@ -59,6 +59,8 @@ def probe(
         counts = ()
     if not counts or counts[0] < 1:
         raise InputError(f"--labels {labels}: numbers of images such as 1,2,4,8 are right.")
+    if json_file is not None:
+        check_writable(json_file)
     saved = load_encoder(encoder)
     dataset = open_dataset(data, channel_axis=channel_axis)
     finished = tuple(item for item in dataset.items if item.mask is not None)

@@ -153,7 +153,7 @@ def refine(
 
 
 def _problems(images: "BoxImages") -> list[str]:
-    found = [*images.coco.refused.values(), *images.bad.values()]
+    found = list(dict.fromkeys([*images.coco.refused.values(), *images.bad.values()]))
     found += [f"class {name} has no box" for name in images.unused]
     if images.unlisted:
         found.append(
@@ -162,14 +162,17 @@ def _problems(images: "BoxImages") -> list[str]:
     return found
 
 
-def _tell_problems(images: "BoxImages") -> None:
+def _tell_problems(images: "BoxImages", log: Path | None = None) -> None:
+    """All of them, or the first few where a log has them all."""
     found = _problems(images)
-    for sentence in found[:SHOWN]:
+    shown = found if log is None else found[:SHOWN]
+    for sentence in shown:
         typer.echo(f"Warning: {sentence}", err=True)
-    if len(found) > SHOWN:
-        typer.echo(f"Warning: and {len(found) - SHOWN} more.", err=True)
-    if images.coco.twins:
-        typer.echo(f"Warning: {len(images.coco.twins)} boxes are there twice; each has one mask.", err=True)
+    if len(found) > len(shown):
+        typer.echo(f"Warning: and {len(found) - len(shown)} more; {log} has every annotation.", err=True)
+    if twins := len(images.coco.twins):
+        is_are = "box is" if twins == 1 else "boxes are"
+        typer.echo(f"Warning: {twins} {is_are} there twice; each has one mask.", err=True)
     if images.coco.unplaced:
         typer.echo(
             f"Warning: images in which a refused box may lie anywhere: {len(images.coco.unplaced)}, such as "
@@ -184,10 +187,11 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
 
     boxes = sum(len(images.boxes(item)) for item in images.items)
     crowds = sum(len(boxes) for boxes in images.coco.crowds.values())
-    typer.echo(f"Images: {len(images.items)} with {boxes} boxes{f' and {crowds} crowds' if crowds else ''}")
+    told = options.counted(boxes, "boxes") + (f" and {options.counted(crowds, 'crowds')}" if crowds else "")
+    typer.echo(f"Images: {len(images.items)} with {told}")
     for k, name in images.classes.items():
         count = sum(box.class_id == k for item in images.items for box in images.boxes(item))
-        typer.echo(f"Class {k} ({name}): {count} boxes")
+        typer.echo(f"Class {k} ({name}): {options.counted(count, 'boxes')}")
     trained = steps * (1 + LATER * (rounds - 1)) if rounds else 0
     seconds = trained * SECONDS_A_STEP + (rounds + 1) * boxes * SECONDS_A_BOX
     seconds += rounds * voxels / 1e6 * SECONDS_A_MEGAVOXEL
@@ -196,20 +200,24 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
     memory = min(voxels, POOL) * (4 * channels + 12) + largest * 4 * (channels + 2 * classes)
     memory += boxes * BYTES_A_BOX
     typer.echo(
-        f"{method}, {rounds} rounds: {trained:.0f} steps, about {options.duration(seconds)} on 2 slow cores "
-        f"and less on a GPU, and {in_words(memory)} of memory"
+        f"{method}, {options.counted(rounds, 'rounds')}: {trained:.0f} steps, about "
+        f"{options.duration(seconds)} on 2 slow cores and less on a GPU, and {in_words(memory)} of memory"
     )
     _tell_problems(images)
 
 
 def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
+    from wsseg.refine import LOG
     from wsseg.tables import read_json
 
-    _tell_problems(images)
+    _tell_problems(images, out / LOG)
     total = sum(outcome.counts.values())
     parts = [f"{count} {what}" for what, count in outcome.counts.items()]
     parts += [f"{len(outcome.ignored)} ignored"] if outcome.ignored else []
-    typer.echo(f"{total} masks ({', '.join(parts)}); {out / 'report.html'} shows the least certain.")
+    typer.echo(
+        f"{options.counted(total, 'masks')} ({', '.join(parts)}); {out / 'report.html'} shows the least "
+        "certain."
+    )
     for name, told in outcome.shapes.items():
         typer.echo(f"{name}: {told}")
     typer.echo(f"COCO with masks: {out / 'masks.json'}; by image: {out / 'instances'}, {out / 'masks'}")
