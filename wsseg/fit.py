@@ -224,9 +224,10 @@ def read_strokes(
 ) -> Generator[Step, None, tuple[Objects | None, list[Sample]]]:
     """What strokes mean, and the samples with what they imply around them (see `wsseg.propagate`)."""
     device, outputs = choose_device(config.device), len(classes) + 1
-    objects = None if config.objects == "off" else config.objects
-    if objects == "auto":
+    if config.objects == "auto":
         objects = finish(what_is_meant(samples, outputs, seed=config.seed, device=device))
+    else:
+        objects = None if config.objects == "off" else config.objects
     return objects, (yield from propagate(samples, outputs, objects, device))
 
 
