@@ -5,7 +5,7 @@ import os
 import pytest
 
 from wsseg import atomic
-from wsseg.atomic import write_beside
+from wsseg.atomic import remove, write_beside
 from wsseg.errors import InputError
 
 
@@ -69,3 +69,21 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose a folder that can"), write_beside(tmp_path / "file" / "x"):
         pass
+
+
+def test_a_folder_is_taken_away_whole_or_not_at_all(tmp_path, monkeypatch):
+    _folder(tmp_path / "model", "old")
+    remove(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+    remove(tmp_path / "model")  # and again: it is gone
+    remove(tmp_path / "nowhere" / "model")
+    _folder(tmp_path / "model", "old")
+
+    def refuse(one, other):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError, match=r"model: can't be removed \(Permission denied\)"):
+        remove(tmp_path / "model")
+    assert (tmp_path / "model/a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["model"]
