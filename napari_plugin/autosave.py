@@ -169,7 +169,7 @@ class Autosave:
         key = identity(image)
         if key not in self._about:
             self._about[key] = {**about_image(image), "process": os.getpid()}
-        return Snapshot(key, self._about[key], drawing, c.model if c.run is None else None)
+        return Snapshot(key, self._about[key], drawing, c.model, running=c.run is not None)
 
     def _failed(self, words: str) -> None:
         self.error = words

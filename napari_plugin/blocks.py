@@ -68,11 +68,16 @@ def packed(values: np.ndarray) -> bytes:
     return zlib.compress(np.ascontiguousarray(values).tobytes(), 1)
 
 
+def unpacked(values: bytes, kind: np.dtype, shape: Sequence[int]) -> np.ndarray:
+    """A map that was packed; nobody can write into it."""
+    return np.frombuffer(zlib.decompress(values), kind).reshape(shape)
+
+
 def swap(layer: "Labels", before: Packed) -> Packed:
     """Put back what was in a block, and give what is there now."""
     where, old = before
     shape = [part.stop - part.start for part in where]
-    values = np.frombuffer(zlib.decompress(old), layer.data.dtype).reshape(shape)
+    values = unpacked(old, layer.data.dtype, shape)
     if layer.editable:
         forget(layer)  # napari would put back what was there before yet another change
     return write(layer, where, values)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_plugin.backend import loading
+from napari_plugin.backend import loading, take_cores
 from napari_plugin.events import in_bytes
 from wsseg.guidance import doubt_of
 from wsseg.hints import Hints
@@ -53,7 +53,7 @@ def look(image: Image, name: str, encoder: "SavedEncoder | None" = None) -> Gene
     Raises:
         InputError: The image is constant or not finite, or of other axes or channels than the encoder's.
     """
-    yield from loading()
+    yield from loading("answers" if encoder is None else "networks")
     from wsseg.features import feature_steps
     from wsseg.normalise import Normalisation
 
@@ -78,7 +78,8 @@ def respond(
 
     Where strokes mark every object there is, the answer is what walks from them reach (`wsseg.propagate`),
     soon and coarse, then fine. Else the head's word comes first, piece by piece, and around the strokes it
-    then follows the edges of the image. Where fewer than two classes are painted, background among them,
+    then follows the edges of the image. What the strokes meant a stroke ago is taken for so until something
+    is shown: to find out costs a walk. Where fewer than two classes are painted, background among them,
     there is nothing to tell apart, and the answer is an empty mask.
 
     Args:
@@ -94,6 +95,7 @@ def respond(
     from wsseg.propagate import COARSE, VOXELS, scribbled, walk, what_is_meant
     from wsseg.weak import weak_labels
 
+    take_cores("answers")
     features, cpu = looked.features, torch.device("cpu")
     whole = tuple(slice(0, n) for n in features.shape)
     labels = weak_labels(hints, spacing=looked.image.spacing)
@@ -105,18 +107,26 @@ def respond(
     sample = Sample(looked.image, labels, looked.statistics)
     walked, small = scribbled(sample), labels.target.size <= VOXELS
     chances = np.zeros((count, *features.shape), np.float32) if walked and small else None
-    later = before == "alike"  # to find out costs a walk; what was so a stroke ago is shown first
-    meant = what_is_meant([sample], count, seed=0, device=cpu) if walked and not later else None
-    if meant != "marked":
+
+    def soon(meant: "Objects | None") -> Generator[Answer | Step, None, None]:
+        if meant == "marked":
+            yield _answer(whole, (yield from walk(sample, count, 0.0, cpu, voxels=COARSE)), meant)
+            return
         head = fit_head(features, labels, count)
         for region, part in answer(features, head, labels, focus):
             yield _answer(region, part, meant)
             if chances is not None:
                 chances[(slice(None), *region)] = part
-    if walked and later:
-        meant = what_is_meant([sample], count, seed=0, device=cpu)
+
+    def find_out() -> Generator[Step, None, "Objects | None"]:
+        return (yield from what_is_meant([sample], count, seed=0, device=cpu))
+
+    meant = None if not walked else before or (yield from find_out())
+    yield from soon(meant)
+    if walked and before is not None and (now := (yield from find_out())) != meant:
+        meant = now
+        yield from soon(meant)
     if meant == "marked":
-        yield _answer(whole, (yield from walk(sample, count, 0.0, cpu, voxels=COARSE)), meant)
         yield _answer(whole, (yield from walk(sample, count, 0.0, cpu)), meant)
     elif chances is not None:
         yield _answer(whole, (yield from walk(sample, count, PULL, cpu, prior=chances)), meant)

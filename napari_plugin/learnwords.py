@@ -5,6 +5,7 @@ from typing import Any
 
 from napari_plugin.pretexts import MODALITIES
 from napari_plugin.run import duration
+from wsseg.words import counted
 
 BRIEF = 3  # sentences about scans that were left out; the rest is counted
 TINY = 1e-6
@@ -21,7 +22,7 @@ def found(plan: Mapping[str, Any], seconds: float | None) -> list[str]:
     guess = " (a guess; say so above if it is not)" if plan["guessed"] else ""
     size, spacing = "×".join(map(str, plan["crop"])), " × ".join(f"{s:g}" for s in plan["spacing"])
     sentences = [
-        f"{_counted(plan['scans'], 'scan')} of {_counted(plan['subjects'], 'subject')}: "
+        f"{counted(plan['scans'], 'scans')} of {counted(plan['subjects'], 'subjects')}: "
         f"{MODALITIES[plan['modality']]}{guess}.",
         f"{plan['steps']} steps of {plan['batch']} crops of {size} voxels at a spacing of {spacing}.",
     ]
@@ -57,7 +58,3 @@ def seen(rows: Sequence[Mapping[str, float]]) -> list[str]:
         right, chance = (sum(row[name] for row in answers) / len(answers) for name in ("accuracy", "chance"))
         sentences.append(f"The task is solved in {right:.0%} of cases, by chance in {chance:.0%}.")
     return sentences
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

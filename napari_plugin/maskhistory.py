@@ -1,12 +1,9 @@
 """Undo of what a network did: the mask and the model as they were before a run. Knows no Qt."""
 
-import zlib
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-
-from napari_plugin.blocks import packed
+from napari_plugin.packedmap import PackedMap
 from napari_plugin.results import find
 from napari_plugin.timeline import Change
 from wsseg.errors import InputError
@@ -34,22 +31,20 @@ class Learnt(NamedTuple):
     """What there was at some time.
 
     Attributes:
-        mask: The network's, packed; None where there was none.
-        shape: Of the image.
+        mask: The network's; None where there was none.
         settled: Whether it was more than a preview.
         model: The newest one then.
         losses: Of its training.
     """
 
-    mask: bytes | None
-    shape: tuple[int, ...]
+    mask: PackedMap | None
     settled: bool
     model: "Model | None"
     losses: list[float]
 
     def size(self) -> int:
         """Bytes, about; a model that several of these share counts each time."""
-        return len(self.mask or b"") + model_bytes(self.model)
+        return (0 if self.mask is None else self.mask.nbytes) + model_bytes(self.model)
 
 
 def model_bytes(model: "Model | None") -> int:
@@ -62,9 +57,8 @@ def learnt(controller: Learner, image: "ImageLayer") -> Learnt:
     masks = controller.instant.masks
     layer = find(controller.layers, image, "mask")
     mask = masks.network_of(image, layer)
-    shape = () if mask is None else mask.shape
-    kept = None if mask is None else packed(mask)
-    return Learnt(kept, shape, masks.settled, controller.model, controller.losses)
+    kept = None if mask is None else PackedMap(mask)
+    return Learnt(kept, masks.settled, controller.model, controller.losses)
 
 
 def run_change(controller: Learner, image: "ImageLayer", words: str) -> Change:
@@ -77,9 +71,7 @@ def _exchange(controller: Learner, image: "ImageLayer", before: Learnt) -> Learn
     if controller.run is not None:
         raise InputError("Press Stop first; then the mask from before the run can be put back.")
     now = learnt(controller, image)
-    mask = None
-    if before.mask is not None:
-        mask = np.frombuffer(zlib.decompress(before.mask), np.uint8).reshape(before.shape).copy()
+    mask = None if before.mask is None else before.mask.values()
     controller.instant.put_back(image, mask, settled=before.settled)
     controller.model, controller.losses = before.model, before.losses
     return now

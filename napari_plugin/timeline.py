@@ -32,8 +32,7 @@ class Change:
         exchange: Puts what is kept in its place and gives back what was there.
         layer: The layer that it changed; without that layer it can't be taken back.
         place: The first and last voxel that changed, in the layer's data coordinates; None = no one place.
-        weigh: Tells the bytes of what is kept.
-        size: These, once the timeline has the change.
+        weigh: Tells the bytes of what is kept; they may change while it is packed.
     """
 
     words: str
@@ -43,7 +42,11 @@ class Change:
     layer: "Layer | None" = None
     place: tuple[Sequence[float], Sequence[float]] | None = None
     weigh: Callable[[Any], int] = lambda kept: 1000
-    size: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is kept."""
+        return self.weigh(self.kept)
 
 
 @dataclass(eq=False)
@@ -88,7 +91,6 @@ class Timeline:
         """Something has changed; what was undone on the same image can't be done again after that."""
         if self._exchanging:
             return
-        change.size = change.weigh(change.kept)
         if self._open is not None:
             self._open.changes.insert(0, change)
             return
@@ -156,7 +158,6 @@ class Timeline:
         try:
             for change in action.changes:
                 change.kept = change.exchange(change.kept)
-                change.size = change.weigh(change.kept)
         finally:
             self._exchanging = False
         action.changes.reverse()

@@ -55,6 +55,7 @@ KEYS = {
     "Shift+N": "reject the object under the cursor",
     "Shift+U": "accept this slice of the mask, or not",
 }
+DRAWN = 200  # milliseconds until the panel is there
 UNDO_KEYS = {"Ctrl+Z": "undo, whatever came last", "Ctrl+Shift+Z": "redo"}  # bound by the row of buttons
 
 
@@ -71,8 +72,8 @@ class SegmentWidget(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._build()
         self._listen()
-        # by the time that hints are painted it is done
-        begin_loading()
+        # by the time that hints are painted it is done; the panel, which imports much itself, is drawn before
+        QTimer.singleShot(DRAWN, begin_loading)
         self._list_layers()
 
     # what is on it

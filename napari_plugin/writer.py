@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wsseg.atomic import remove
 from wsseg.drawing import Drawing, differences
 from wsseg.errors import InputError
 from wsseg.journal import Entry, Journal
@@ -23,12 +24,16 @@ MODEL = "model"
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """How things stand: `drawing` has maps that may be painted on meanwhile."""
+    """How things stand: `drawing` has maps that may be painted on meanwhile.
+
+    `model` is the newest one, None = there is none; what counts is that from before while a run is under way.
+    """
 
     key: str
     about: dict[str, Any]
     drawing: Drawing
     model: "Model | None"
+    running: bool = False
 
 
 class Writer:
@@ -105,9 +110,19 @@ class Writer:
                 block = block.astype(np.uint8)
             journal.append(kind, values, block)
             written.apply(Entry(0.0, kind, values, block))
-        if snapshot.model is not None and snapshot.model is not self._models.get(key):
-            snapshot.model.save(journal.folder / MODEL)
-            self._models[key] = snapshot.model
+        if not snapshot.running:
+            self._keep_model(key, journal.folder / MODEL, snapshot.model)
+
+    def _keep_model(self, key: str, folder: Path, model: "Model | None") -> None:
+        """Save a new model; take away one that was undone or forgotten, or *Restore* would bring it back."""
+        if model is self._models.get(key):
+            return
+        if model is not None:
+            model.save(folder)
+            self._models[key] = model
+        else:
+            remove(folder)
+            del self._models[key]
 
     def _open(self, snapshot: Snapshot) -> None:
         from wsseg.replay import replay

@@ -15,7 +15,8 @@ from pretrain.crops import CropSampler
 from pretrain.monitor import COLLAPSED
 from wsseg.page import draw_curve
 from wsseg.report import intensity_window, to_picture
-from wsseg.webpage import STYLE, as_png, counted, drawn, embedded, html_table
+from wsseg.webpage import STYLE, as_png, drawn, embedded, html_table
+from wsseg.words import counted
 
 PAGE = Path(__file__).with_name("report.html")
 SHOWN = 12  # crops
@@ -49,9 +50,9 @@ def write_report(
     done = int(rows[-1]["step"]) if rows else 0
     guessed = ", guessed" if record["modality_guessed"] else ""
     summary = (
-        f"{record['method']} on {counted(record['scans'], 'scan')} of "
-        f"{counted(record['subjects'], 'subject')} ({record['modality']}{guessed}): "
-        f"{counted(done, 'step')}, {record['crops_seen']} crops; "
+        f"{record['method']} on {counted(record['scans'], 'scans')} of "
+        f"{counted(record['subjects'], 'subjects')} ({record['modality']}{guessed}): "
+        f"{counted(done, 'steps')}, {record['crops_seen']} crops; "
         f"the loss went from {record['loss']['first']:.3f} to {record['loss']['last']:.3f}."
     )
     warnings = [f'<p class="warning">{escape(sentence)}</p>' for sentence in record["warnings"]]

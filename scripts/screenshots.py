@@ -105,7 +105,7 @@ def boxes() -> None:
     viewer, widget = example("boxes.py", "coins")
     controller = widget.controller
     widget.draw_boxes()
-    wait(60, backend._done.is_set)  # else its load is timed as well
+    wait(60, backend.is_loaded)  # else its load is timed as well
     viewer.reset_view()  # the docks have their sizes by now
     began = time.monotonic()
     widget.find_objects()
@@ -123,7 +123,7 @@ def learn() -> None:
     viewer.open_sample("wsseg", "brain")
     viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
     page = open_dock(viewer, LEARN)
-    wait(60, backend._done.is_set)
+    wait(60, backend.is_loaded)
     viewer.dims.set_point(2, SHOWN * 2.0)
     viewer.reset_view()
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
@@ -151,7 +151,7 @@ def tags() -> None:
     shown = next(layer for layer in viewer.layers if layer.name.startswith("03-coin"))
     controller.tags.show_alone(shown)
     widget.choose_image(shown)
-    wait(60, backend._done.is_set)
+    wait(60, backend.is_loaded)
     widget.steps.setValue(STEPS)
     began = time.monotonic()
     panel.find_heat()

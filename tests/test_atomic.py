@@ -5,7 +5,7 @@ import os
 import pytest
 
 from wsseg import atomic
-from wsseg.atomic import check_writable, write_beside
+from wsseg.atomic import check_writable, remove, write_beside
 from wsseg.errors import InputError
 
 
@@ -80,3 +80,21 @@ def test_what_can_not_be_written_is_told_before_and_nothing_is_left(tmp_path):
     with pytest.raises(InputError, match="is a folder; name a file in it"):
         check_writable(tmp_path)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_is_taken_away_whole_or_not_at_all(tmp_path, monkeypatch):
+    _folder(tmp_path / "model", "old")
+    remove(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+    remove(tmp_path / "model")  # and again: it is gone
+    remove(tmp_path / "nowhere" / "model")
+    _folder(tmp_path / "model", "old")
+
+    def refuse(one, other):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError, match=r"model: can't be removed \(Permission denied\)"):
+        remove(tmp_path / "model")
+    assert (tmp_path / "model/a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["model"]

@@ -76,6 +76,31 @@ def test_strokes_and_their_undo_are_on_disk(tmp_path, working, ndim):
     assert blocks[1].size < before.size / 4  # the stroke, not the map
 
 
+def test_a_model_that_was_undone_or_forgotten_is_not_saved(tmp_path, working):
+    _, controller, autosave = working(2)
+    run(controller, controller.segment(steps=2))
+    settle(autosave)
+    (folder,) = sessions(tmp_path)
+    first = controller.model
+    assert load_model(folder / "model").config.classes == first.config.classes
+    controller.timeline.undo()
+    assert controller.model is None
+    settle(autosave)
+    assert not (folder / "model").exists()
+    controller.timeline.redo()
+    assert controller.model is first
+    settle(autosave)
+    assert (folder / "model").is_dir()
+    controller._begin(controller.image)  # while something runs, the newest that was finished stays
+    settle(autosave)
+    assert (folder / "model").is_dir()
+    controller.end(controller.generation)
+    controller.forget_model()
+    settle(autosave)
+    assert not (folder / "model").exists()
+    assert np.array_equal(replay(folder).drawing.hints, controller.hints.data)  # all else stays
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_everything_comes_back(tmp_path, working, ndim):
     viewer, controller, autosave = working(ndim)

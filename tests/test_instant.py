@@ -182,3 +182,18 @@ def test_of_a_large_picture_what_is_in_the_window_comes_first(monkeypatch):
     window = (slice(40, 60), slice(0, 30))
     first, _ = next(answer(features, fit_head(features, labels, 2), labels, Focus(window)))
     assert all(f.start < w.stop and w.start < f.stop for f, w in zip(first, window, strict=True))
+
+
+@pytest.mark.parametrize("cores", [2, 3, 64])
+def test_the_answer_does_not_depend_on_the_number_of_cores(scene, cores, monkeypatch):
+    features, labels, truth = scene
+    head = fit_head(features, labels, 3)
+    whole = everywhere(truth.shape)
+    monkeypatch.setattr(wsseg.instant.os, "cpu_count", lambda: 1)
+    alone = head.probabilities(features, whole)
+    assert alone.shape == (3, *truth.shape)
+    part = (slice(1, 2), *[slice(3, n - 1) for n in truth.shape[1:]])
+    small = head.probabilities(features, part)
+    monkeypatch.setattr(wsseg.instant.os, "cpu_count", lambda: cores)
+    np.testing.assert_array_equal(head.probabilities(features, whole), alone)
+    np.testing.assert_array_equal(head.probabilities(features, part), small)

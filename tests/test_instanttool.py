@@ -156,7 +156,12 @@ def slice_by_slice(monkeypatch):
     """As in a large volume with many objects: the head alone answers, 24 slices, one by one."""
     monkeypatch.setattr(wsseg.instant, "PIECE", 24 * 24)
     monkeypatch.setattr(wsseg.propagate, "VOXELS", 24**3 // 2)
-    monkeypatch.setattr(wsseg.propagate, "what_is_meant", lambda *_, **__: "alike")
+
+    def alike(*_, **__):
+        return "alike"
+        yield
+
+    monkeypatch.setattr(wsseg.propagate, "what_is_meant", alike)
 
 
 @pytest.mark.usefixtures("slice_by_slice")

@@ -70,3 +70,16 @@ def test_one_class_alone_tells_nothing(dims):
     hints.scribbles[hints.scribbles == BACKGROUND] = 0
     (only,) = answers(values, hints)
     assert not only.any()
+
+
+def test_what_strokes_meant_before_is_shown_at_once_and_put_right(dims):
+    values, truth = blobs(dims, 8)
+    some = strokes(truth, (1, 3, 5, 7))
+    *_, kept = answers(values, some, "alike")
+    first, *_, last = answers(values, some, "marked")  # as if a stroke ago every object had been marked
+    assert not first[np.isin(truth, (2, 4, 6, 8))].any()
+    assert np.array_equal(last, kept)
+    one = strokes(truth, (1,))
+    first, *_, last = answers(values, one, "alike")
+    assert first[truth > 1].any()
+    assert np.array_equal(last, answers(values, one, "marked")[-1])

@@ -11,7 +11,6 @@ from test_pretrain_crops import ramps
 
 from pretrain.crops import CropSampler
 from pretrain.report import write_report
-from wsseg.webpage import counted
 
 
 def record(**changes):
@@ -75,7 +74,3 @@ def test_a_failed_run_says_why_and_what_was_left_out():
     assert '<p class="warning">It has &lt;collapsed&gt;.</p>' in page
     assert "b.png: is empty" in page
     assert ": 1 step," in page
-
-
-def test_one_and_many():
-    assert (counted(1, "scan"), counted(0, "scan"), counted(2, "scan")) == ("1 scan", "0 scans", "2 scans")

@@ -43,15 +43,15 @@ def _scene(dims: int, objects: int, marked: int) -> tuple[Sample, np.ndarray]:
 def test_strokes_tell_whether_all_objects_are_marked_or_some_of_many(dims):
     many, _ = _scene(dims, 4, 3)
     one, _ = _scene(dims, 1, 1)
-    assert what_is_meant([many], 2, seed=0, device=CPU) == "alike"
-    assert what_is_meant([one], 2, seed=0, device=CPU) == "marked"
+    assert finish(what_is_meant([many], 2, seed=0, device=CPU)) == "alike"
+    assert finish(what_is_meant([one], 2, seed=0, device=CPU)) == "marked"
     labels = one.labels
     middle = SIDE[dims] // 2 // 2
     for shift in (-5, 5) if dims == 2 else (-3, 3):  # two more strokes in the same object
         place = (middle + shift, *[middle] * (dims - 1))
         labels.target[place], labels.weight[place] = 1, 1
     assert hide_strokes(labels, np.random.default_rng(0)).any()
-    assert what_is_meant([one], 2, seed=0, device=CPU) == "marked"
+    assert finish(what_is_meant([one], 2, seed=0, device=CPU)) == "marked"
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -91,7 +91,7 @@ def test_finished_slices_masks_and_a_single_class_are_no_strokes():
     ground = replace(labels, weight=labels.weight * (labels.target == 0))
     assert not scribbled(replace(sample, labels=ground))
     dense = replace(sample, labels=replace(labels, weight=np.ones_like(slices)))
-    assert what_is_meant([dense], 2, seed=0, device=CPU) is None
+    assert finish(what_is_meant([dense], 2, seed=0, device=CPU)) is None
     assert finish(propagate([dense], 2, "marked", CPU))[0] is dense
     assert finish(propagate([sample], 2, None, CPU))[0] is sample
 

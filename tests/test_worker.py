@@ -4,10 +4,8 @@ import threading
 
 import pytest
 
-from napari_plugin.backend import loading, triton_libraries
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
-from wsseg.steps import finish
 
 pytestmark = pytest.mark.gui
 
@@ -86,11 +84,3 @@ def test_errors_become_sentences():
     words = sentence(ValueError("broken\nwith a second line"))
     assert "ValueError: broken)" in words
     assert "\n" not in words
-
-
-def test_the_backend_is_loaded_once_and_waiting_for_it_can_be_stopped():
-    finish(loading())
-    steps = list(loading())
-    assert [step.stage for step in steps] == ["load"]
-    for path in triton_libraries():
-        assert path.is_file()

@@ -67,6 +67,21 @@ def check_writable(path: Path | str) -> None:
         raise InputError(f"{path}: can't be written ({error.strerror}); choose a folder that can.") from error
 
 
+def remove(folder: Path) -> None:
+    """Take a folder away, if it is there; it is gone from under its name before anything in it is.
+
+    Raises:
+        InputError: The disk refuses; the folder is as it was.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as room:
+            os.replace(folder, Path(room) / "old")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{folder}: can't be removed ({error.strerror or error}).") from error
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Let two paths change places in one step; False where the system or the disk can't.
 

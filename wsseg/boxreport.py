@@ -16,7 +16,8 @@ from wsseg.boxes import Segment, around
 from wsseg.boximages import BoxImage
 from wsseg.boxstore import Verdict
 from wsseg.colours import class_colour
-from wsseg.webpage import STYLE, Outlines, counted, drawn, embedded, html_table, outlined
+from wsseg.webpage import STYLE, Outlines, drawn, embedded, html_table, outlined
+from wsseg.words import counted
 
 SIDE = 140  # pixels of a thumbnail
 LISTED = 200  # annotations left out that the page tells; the log has them all
@@ -126,12 +127,12 @@ def _summary(outcome: Outcome) -> str:
     """How many masks there are, what was decided of them, and what has none."""
     total = sum(outcome.counts.values())
     told = ", ".join(f"{count} {what}" for what, count in outcome.counts.items() if count)
-    words = f"{counted(total, 'mask')} in {counted(outcome.images, 'image')}: {told}."
+    words = f"{counted(total, 'masks')} in {counted(outcome.images, 'images')}: {told}."
     if left := len(outcome.ignored):
         listed = f", of which the first {LISTED} are listed below" if left > LISTED else ""
-        words += f" {counted(left, 'annotation')} left out{listed}."
+        words += f" {counted(left, 'annotations')} left out{listed}."
     if same := len(outcome.twins):
-        words += f" {counted(same, 'annotation')} with the box and the mask of another."
+        words += f" {counted(same, 'annotations')} with the box and the mask of another."
     return words
 
 

@@ -178,7 +178,10 @@ def _between(positions: np.ndarray, step: int, size: int) -> tuple[np.ndarray, n
 
 
 def _enlarged(level: Level, where: Region) -> np.ndarray:
-    """Linear interpolation of a part of a grid, axis by axis, the ones that shrink most first."""
+    """Linear interpolation of a part of a grid, axis by axis, the ones that shrink most first.
+
+    The others in their order, so that a voxel's features are the same in whatever part it is asked for.
+    """
     values = level.values
     sizes = values.shape[1:]
     parts = [w.indices(10**9)[:2] for w in where]
@@ -189,7 +192,8 @@ def _enlarged(level: Level, where: Region) -> np.ndarray:
     ]
     values = values[(slice(None), *cut)].astype(np.float32)
     order = sorted(
-        range(len(sizes)), key=lambda axis: (parts[axis][1] - parts[axis][0]) / values.shape[axis + 1]
+        range(len(sizes)),
+        key=lambda axis: min(1.0, (parts[axis][1] - parts[axis][0]) / values.shape[axis + 1]),
     )
     for axis in order:
         (a, b), s = parts[axis], level.step[axis]

@@ -25,7 +25,7 @@ from wsseg.model import Model, ModelConfig, outputs_of
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample, plan_patch
 from wsseg.propagate import Objects, propagate, what_is_meant
-from wsseg.steps import Step
+from wsseg.steps import Step, finish
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import Term, TrainConfig, Trainer
 from wsseg.unet import EncoderConfig, plan_encoder
@@ -224,9 +224,10 @@ def read_strokes(
 ) -> Generator[Step, None, tuple[Objects | None, list[Sample]]]:
     """What strokes mean, and the samples with what they imply around them (see `wsseg.propagate`)."""
     device, outputs = choose_device(config.device), len(classes) + 1
-    objects = None if config.objects == "off" else config.objects
-    if objects == "auto":
-        objects = what_is_meant(samples, outputs, seed=config.seed, device=device)
+    if config.objects == "auto":
+        objects = finish(what_is_meant(samples, outputs, seed=config.seed, device=device))
+    else:
+        objects = None if config.objects == "off" else config.objects
     return objects, (yield from propagate(samples, outputs, objects, device))
 
 

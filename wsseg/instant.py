@@ -15,7 +15,7 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
@@ -29,6 +29,7 @@ MOST = 5000  # voxels of a class that are learnt from; finished slices hold far 
 FEW = 500  # and where another class has few, no more than this
 TIMES = 5  # or than so many times as many: weights alone leave a bias where paint is very unequal
 PULL = 0.1  # share of a walk from the strokes that ends in the head's word at each voxel (docs/sparse.md)
+THIN = 8  # voxels along its longest axis that a thread answers at least
 PIECE = 2**17  # voxels answered at once: half of 512², eight slices of 128²
 
 
@@ -54,20 +55,22 @@ class Head:
         Returns:
             float32 (K, *part); 0 for a class that nobody has painted.
         """
+        along, parts = _shares(where, os.cpu_count() or 1)
+        with ThreadPoolExecutor(len(parts)) as pool:
+            found = list(pool.map(lambda part: self._of(features, part), parts))
+        return np.concatenate(found, along + 1)
+
+    def _of(self, features: Features, where: Region) -> np.ndarray:
+        """The same for the share of one thread."""
         values = features.region(where)  # (F, *part)
         rows = np.ascontiguousarray(values.reshape(len(values), -1).T)
-        threads = min(os.cpu_count() or 1, len(rows))
         # not the forest's own predict_proba: it adds trees up in the order in which threads end, and warns
         # where it is called from a thread
-        with ThreadPoolExecutor(threads) as pool:
-            found = np.concatenate(list(pool.map(self._mean, np.array_split(rows, threads))))
-        out = np.zeros((self.classes, len(found)), np.float32)
-        out[self.trees.classes_] = found.T
+        trees = self.trees.estimators_
+        total: np.ndarray = sum(tree.predict_proba(rows, check_input=False) for tree in trees)
+        out = np.zeros((self.classes, len(rows)), np.float32)
+        out[self.trees.classes_] = (total / len(trees)).T
         return out.reshape(-1, *values.shape[1:])
-
-    def _mean(self, rows: np.ndarray) -> np.ndarray:
-        """What the trees say of rows of features, float32 (N, F) -> (N, classes that were painted)."""
-        return np.mean([tree.predict_proba(rows, check_input=False) for tree in self.trees.estimators_], 0)
 
 
 def fit_head(features: Features, labels: WeakLabels, classes: int, *, seed: int = 0) -> Head:
@@ -152,6 +155,15 @@ def _pieces(shape: Sequence[int], seen: Region) -> Iterator[Region]:
         size[axis] = max(1, min(size[axis], PIECE * size[axis] // int(np.prod(size))))
     ranges = [[slice(i, min(i + s, n)) for i in range(0, n, s)] for s, n in zip(size, shape, strict=True)]
     yield from product(*ranges)
+
+
+def _shares(where: Region, threads: int) -> tuple[int, list[Region]]:
+    """Cut a part of an image along its longest axis, a share a thread; the axis, and the shares."""
+    axis = max(range(len(where)), key=lambda axis: where[axis].stop - where[axis].start)
+    start, stop = where[axis].start, where[axis].stop
+    edges = np.linspace(start, stop, max(1, min(threads, (stop - start) // THIN)) + 1).astype(int)
+    shares = [(*where[:axis], slice(int(a), int(b)), *where[axis + 1 :]) for a, b in pairwise(edges)]
+    return axis, shares
 
 
 def _gap(piece: Region, seen: Region) -> tuple[int, float]:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from wsseg.atomic import write_beside
 from wsseg.colours import class_colour
 from wsseg.measure import Row
-from wsseg.webpage import STYLE, Outlines, counted, drawn, embedded, html_table, outlined
+from wsseg.webpage import STYLE, Outlines, drawn, embedded, html_table, outlined
+from wsseg.words import counted
 
 PAGE = Path(__file__).with_name("measurereport.html")
 SIDE = 180  # pixels of a picture
@@ -73,8 +74,8 @@ def write_measure_report(
     stems = list(dict.fromkeys(row["image"] for row in rows))
     own = {k: [row for row in rows if row["class"] == k] for k in classes}
     objects = bool(rows) and "object" in rows[0]
-    masks = counted(len(stems), "mask")
-    summary = f"{counted(len(rows), 'object')} in {masks}." if objects else f"{masks}, class by class."
+    masks = counted(len(stems), "masks")
+    summary = f"{counted(len(rows), 'objects')} in {masks}." if objects else f"{masks}, class by class."
     by_image = {stem: [row for row in rows if row["image"] == stem and row["class"] != 0] for stem in stems}
     tiles = [
         f"<figure>{embedded(cut.png, cut.stem)}<figcaption><b>{escape(cut.stem)}</b><br>"
@@ -143,7 +144,9 @@ def _volumes(rows: Sequence[Row]) -> list[float]:
 def _told(rows: Sequence[Row]) -> list[str]:
     """A few lines about one image."""
     if rows and "object" in rows[0]:
-        return [f"{counted(len(rows), 'object')}, {sum(row['volume'] for row in rows):.6g} {rows[0]['unit']}"]
+        return [
+            f"{counted(len(rows), 'objects')}, {sum(row['volume'] for row in rows):.6g} {rows[0]['unit']}"
+        ]
     return [f"{_name(row['class'], [row])}: {row['volume']:.6g} {row['unit']}" for row in rows]
 
 

@@ -78,8 +78,10 @@ def scribbled(sample: Sample) -> bool:
 
 def what_is_meant(
     samples: Sequence[Sample], classes: int, *, seed: int, device: torch.device
-) -> Objects | None:
+) -> Generator[Step, None, Objects | None]:
     """Whether every object has been marked, or some of many that look alike; None where there are no strokes.
+
+    The Steps are those of the walks.
 
     Args:
         samples: Images with labels; those without strokes don't matter.
@@ -97,7 +99,7 @@ def what_is_meant(
             continue
         left = replace(sample.labels, weight=np.where(hidden, 0, sample.labels.weight).astype(np.float32))
         left_alone = replace(sample, labels=left)
-        found = finish(walk(left_alone, classes, 0.0, device, voxels=COARSE)).argmax(0)
+        found = (yield from walk(left_alone, classes, 0.0, device, voxels=COARSE)).argmax(0)
         truth = sample.labels.target[hidden]
         asked += np.bincount(truth, minlength=classes)
         right += np.bincount(truth[found[hidden] == truth], minlength=classes)

@@ -26,11 +26,6 @@ STYLE = """\
   figure img { display: block; margin-bottom: .3rem }"""
 
 
-def counted(count: int, what: str) -> str:
-    """ "1 scan", "2 scans"."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def embedded(png: bytes, words: str = "") -> str:
     """An <img> that holds a PNG itself; `words` stand for it where it can't be seen."""
     code = base64.b64encode(png).decode("ascii")

@@ -6,6 +6,7 @@ import typer
 
 from wsseg.commands import options
 from wsseg.memory import in_words
+from wsseg.words import counted
 
 if TYPE_CHECKING:
     from wsseg.check import Findings
@@ -45,7 +46,7 @@ def _tell(findings: "Findings") -> None:
     counts = findings.counts
     named = {"tags": "tagged images"}
     parts = [
-        options.counted(count, named.get(what, what))
+        counted(count, named.get(what, what))
         for what, count in counts.items()
         if count and what not in ("images", "unmarked")
     ]
@@ -56,7 +57,7 @@ def _tell(findings: "Findings") -> None:
     names = {0: "background", **findings.classes}
     for class_id in sorted({*findings.classes, *findings.class_voxels, *findings.class_marks}):
         marks = {"voxels": findings.class_voxels.get(class_id, 0), **findings.class_marks.get(class_id, {})}
-        told = ", ".join(options.counted(count, what) for what, count in marks.items() if count)
+        told = ", ".join(counted(count, what) for what, count in marks.items() if count)
         typer.echo(f"Class {class_id} ({names.get(class_id, '?')}): {told or 'nothing'} marked")
     if findings.spacing_range:
         ranges = [f"{a:.3g}" if a == b else f"{a:.3g}–{b:.3g}" for a, b in findings.spacing_range]

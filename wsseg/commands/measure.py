@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wsseg.commands import options
 from wsseg.errors import InputError
+from wsseg.words import counted
 
 
 def measure(
@@ -90,7 +90,7 @@ def measure(
     if not doubts:  # a line a class would be hundreds
         _show(rows)
     is_are = "is" if len(rows) == 1 else "are"
-    typer.echo(f"{options.counted(len(rows), 'rows')} {is_are} in {out}")
+    typer.echo(f"{counted(len(rows), 'rows')} {is_are} in {out}")
     for doubt in doubts:
         typer.echo(f"Warning: {doubt}", err=True)
     if report is not None:

@@ -112,12 +112,6 @@ def read_terms(text: str, known: Collection[str]) -> tuple[str, ...]:
     return terms
 
 
-def counted(count: int, what: str) -> str:
-    """So many of something, by its plural in -s or -es: "1 click", "3 boxes"."""
-    one = what.removesuffix("es") if what.endswith("xes") else what.removesuffix("s")
-    return f"{count} {one if count == 1 else what}"
-
-
 def names(classes: Mapping[int, str]) -> str:
     """Classes as a person reads them: "1 (grey), 2 (white)"."""
     return ", ".join(f"{k} ({classes[k]})" for k in sorted(classes))

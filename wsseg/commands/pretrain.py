@@ -220,7 +220,7 @@ def _prepare(
 
 
 def _tell_plan(source: "Source", plan: "Plan", steps: int, doubt: str | None) -> None:
-    from wsseg.webpage import counted
+    from wsseg.words import counted
 
     if doubt:
         typer.echo(f"Warning: {doubt}", err=True)
@@ -228,8 +228,8 @@ def _tell_plan(source: "Source", plan: "Plan", steps: int, doubt: str | None) ->
         typer.echo(f"Warning: left out: {sentence}", err=True)
     if len(source.bad) > 5:
         typer.echo(f"Warning: left out: {len(source.bad) - 5} more.", err=True)
-    scans = counted(len(source.scans), "scan")
-    subjects = counted(len({scan.subject for scan in source.scans}), "subject")
+    scans = counted(len(source.scans), "scans")
+    subjects = counted(len({scan.subject for scan in source.scans}), "subjects")
     guessed = " (guessed; --modality says otherwise)" if source.guessed else ""
     typer.echo(f"{scans} of {subjects}, {plan.modality}{guessed}", err=True)
     size = "×".join(map(str, plan.crop))

@@ -9,6 +9,7 @@ from wsseg.commands import options
 from wsseg.commands.running import run_to_end
 from wsseg.errors import InputError
 from wsseg.memory import in_words
+from wsseg.words import counted
 
 if TYPE_CHECKING:
     from wsseg.boximages import BoxImages
@@ -187,11 +188,11 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
 
     boxes = sum(len(images.boxes(item)) for item in images.items)
     crowds = sum(len(boxes) for boxes in images.coco.crowds.values())
-    told = options.counted(boxes, "boxes") + (f" and {options.counted(crowds, 'crowds')}" if crowds else "")
+    told = counted(boxes, "boxes") + (f" and {counted(crowds, 'crowds')}" if crowds else "")
     typer.echo(f"Images: {len(images.items)} with {told}")
     for k, name in images.classes.items():
         count = sum(box.class_id == k for item in images.items for box in images.boxes(item))
-        typer.echo(f"Class {k} ({name}): {options.counted(count, 'boxes')}")
+        typer.echo(f"Class {k} ({name}): {counted(count, 'boxes')}")
     trained = steps * (1 + LATER * (rounds - 1)) if rounds else 0
     seconds = trained * SECONDS_A_STEP + (rounds + 1) * boxes * SECONDS_A_BOX
     seconds += rounds * voxels / 1e6 * SECONDS_A_MEGAVOXEL
@@ -200,7 +201,7 @@ def _tell_plan(images: "BoxImages", method: str, rounds: int, steps: int, voxels
     memory = min(voxels, POOL) * (4 * channels + 12) + largest * 4 * (channels + 2 * classes)
     memory += boxes * BYTES_A_BOX
     typer.echo(
-        f"{method}, {options.counted(rounds, 'rounds')}: {trained:.0f} steps, about "
+        f"{method}, {counted(rounds, 'rounds')}: {trained:.0f} steps, about "
         f"{options.duration(seconds)} on 2 slow cores and less on a GPU, and {in_words(memory)} of memory"
     )
     _tell_problems(images)
@@ -215,8 +216,7 @@ def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
     parts = [f"{count} {what}" for what, count in outcome.counts.items()]
     parts += [f"{len(outcome.ignored)} ignored"] if outcome.ignored else []
     typer.echo(
-        f"{options.counted(total, 'masks')} ({', '.join(parts)}); {out / 'report.html'} shows the least "
-        "certain."
+        f"{counted(total, 'masks')} ({', '.join(parts)}); {out / 'report.html'} shows the least certain."
     )
     for name, told in outcome.shapes.items():
         typer.echo(f"{name}: {told}")

@@ -7,6 +7,7 @@ import typer
 
 from wsseg.commands import options
 from wsseg.errors import InputError
+from wsseg.words import counted
 
 
 def robot(
@@ -91,7 +92,7 @@ def _amount(report: dict[str, Any]) -> str:
     if report["kind"] in ("scribbles", "slices"):
         return f"{100 * report['annotated_share']:.3g} % of the voxels"
     names = {"0": "none" if report["kind"] == "tags" else "background", **report["classes"]}
-    parts = [f"{options.counted(n, report['kind'])} of {names[k]}" for k, n in report["marks"].items()]
+    parts = [f"{counted(n, report['kind'])} of {names[k]}" for k, n in report["marks"].items()]
     return ", ".join(parts) or f"no {report['kind']}"
 
 
