@@ -32,6 +32,7 @@ FEW = {
     "moco": {"queue": 5},
     "swav": {"prototypes": 5, "queue": 5},
     "sela": {"clusters": 5},
+    "location": {"groups": 4},
 }  # as many as there are crops to learn by heart
 FLOOR = {"simsiam": -1.0, "vicreg": 12.0, "barlow": 5.0}  # what the loss of so small a batch can't go below
 
