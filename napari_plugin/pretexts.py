@@ -46,8 +46,8 @@ MODALITIES = {
 }
 
 HONEST = (
-    "Whether it pays depends on the scans: with few labels location was a gain on small MR volumes that are "
-    "scanned alike, mae was none (docs/pretraining.md). “wsseg probe ENCODER DATA” tells for your own data."
+    "Whether it pays is open: as far as it was measured, location was ahead of a fresh start more often than "
+    "not and mae was not (docs/pretraining.md). “wsseg probe ENCODER DATA” tells for your own data."
 )
 
 
