@@ -46,8 +46,9 @@ MODALITIES = {
 }
 
 HONEST = (
-    "Whether it pays is open: as far as it was measured, location was ahead of a fresh start more often than "
-    "not and mae was not (docs/pretraining.md). “wsseg probe ENCODER DATA” tells for your own data."
+    "Whether it pays is open: as far as it was measured, location was mostly ahead of a fresh start, but so "
+    "were its weights shuffled; mae was not (docs/pretraining.md). “wsseg probe ENCODER DATA” tells for your "
+    "own data."
 )
 
 
