@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_plugin.child import WSSEG, Child
-from napari_plugin.pretexts import METHODS, RECOMMENDED
+from napari_plugin.pretexts import METHODS, recommended
 from napari_plugin.run import duration
 from napari_plugin.scanfiles import Scan, as_files
 from wsseg.errors import InputError
@@ -37,7 +37,7 @@ class Choice:
 
     scans: tuple[Scan, ...] = ()
     out: Path | None = None
-    method: str = RECOMMENDED
+    method: str = recommended(None)
     modality: str | None = None
     steps: int | None = None
 

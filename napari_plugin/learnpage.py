@@ -27,7 +27,7 @@ from napari_plugin.docks import PANEL, open_dock
 from napari_plugin.forms import button, fill_column, form, row, widen
 from napari_plugin.learner import Learner
 from napari_plugin.learnwords import found, seen
-from napari_plugin.pretexts import HONEST, METHODS, MODALITIES, RECOMMENDED
+from napari_plugin.pretexts import HONEST, METHODS, MODALITIES, recommended
 from napari_plugin.scanfiles import Loaded, of_layers
 from napari_plugin.trying import Tried
 from napari_plugin.worker import sentence, start
@@ -60,6 +60,7 @@ class LearnPage(QScrollArea):
         self.viewer, self.learner = napari_viewer, Learner()
         self.worker: Any = None
         self._next: Callable[[], None] | None = None  # what begins when the look under way has ended
+        self._picked = False  # the user has chosen the method, or taken over a run that has one
         self.setWidgetResizable(True)
         self._build()
         self._listen()
@@ -71,7 +72,7 @@ class LearnPage(QScrollArea):
         self.scans, self.out = QLabel(), QLineEdit()
         self.method, self.modality, self.steps = QComboBox(), QComboBox(), QSpinBox()
         for name in METHODS:
-            self.method.addItem(f"{name} (recommended)" if name == RECOMMENDED else name, name)
+            self.method.addItem(name, name)
         for index, why in enumerate(METHODS.values()):
             self.method.setItemData(index, why, Qt.ItemDataRole.ToolTipRole)
         self.modality.addItem("guess", None)
@@ -121,7 +122,7 @@ class LearnPage(QScrollArea):
         return row(folder, layers, stretch=0)
 
     def _listen(self) -> None:
-        self.method.activated.connect(lambda: self.choose(method=self.method.currentData()))
+        self.method.activated.connect(self.pick)
         self.modality.activated.connect(lambda: self.choose(modality=self.modality.currentData()))
         self.steps.valueChanged.connect(lambda steps: self.choose(steps=steps or None))
         self.out.editingFinished.connect(lambda: self.choose(out=_path(self.out.text())))
@@ -160,6 +161,24 @@ class LearnPage(QScrollArea):
         """Change the choice, and look again when the hand rests."""
         if self.try_to(lambda: self.learner.choose(**changes)).value:
             self.settled.start(SETTLED)
+
+    def pick(self) -> None:
+        """Learn by the method that is shown, whatever the scans turn out to be."""
+        self._picked = True
+        self.choose(method=self.method.currentData())
+
+    def advise(self) -> None:
+        """Once it is known what the scans are: take the method for such, unless the user has chosen one."""
+        if (
+            self.learner.plan is None
+            or self._picked
+            or self.learner.finished
+            or self.learner.kept is not None
+        ):
+            return
+        method = recommended(self.learner.plan["modality"])
+        self.method.setCurrentIndex(self.method.findData(method))
+        self.choose(method=method)
 
     def ask_out(self) -> None:
         """Write the encoder where the user says; a run that was stopped there goes on."""
@@ -206,7 +225,7 @@ class LearnPage(QScrollArea):
     def open_encoder(self, folder: Path) -> None:
         """As `ask_encoder`; the main panel's next Segment starts from one that is finished."""
         if self.try_to(lambda: self.learner.adopt(folder)):
-            choice = self.learner.choice
+            choice, self._picked = self.learner.choice, True
             for box, value in ((self.method, choice.method), (self.modality, choice.modality)):
                 box.setCurrentIndex(box.findData(value))
             self.steps.setValue(choice.steps or 0)
@@ -258,6 +277,8 @@ class LearnPage(QScrollArea):
         if self._next is not None:
             begin, self._next = self._next, None
             begin()
+        elif not problems:
+            self.advise()
         self._show()
 
     def _show(self) -> None:

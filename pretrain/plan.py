@@ -46,7 +46,10 @@ def check_method(name: str | None) -> None:
     """
     if name not in METHODS:
         said = "--method is missing" if name is None else f"--method {name}: there is no such method"
-        raise InputError(f"{said}; right are {', '.join(METHODS)}. Before segmentation begin with mae.")
+        raise InputError(
+            f"{said}; right are {', '.join(METHODS)}. Before segmentation begin with location where scans "
+            "show the same part of a body, else with mae."
+        )
 
 
 def plan_architecture(headers: Headers) -> EncoderConfig:

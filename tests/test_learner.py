@@ -16,7 +16,7 @@ from tiny_wsseg import shrink
 from napari_plugin import pretexts
 from napari_plugin.learner import Choice, Learner
 from napari_plugin.learnwords import found, seen
-from napari_plugin.pretexts import METHODS, MODALITIES, RECOMMENDED
+from napari_plugin.pretexts import METHODS, MODALITIES, recommended
 from napari_plugin.scanfiles import as_files, of_layers
 from pretrain.methods import METHODS as REAL_METHODS
 from pretrain.views import MODALITIES as REAL_MODALITIES
@@ -46,10 +46,12 @@ def drive(learner, work, until=None):
     return told
 
 
-def test_every_method_and_modality_has_its_words_and_the_recommended_one_stands_on_top():
+def test_every_method_and_modality_has_its_words_and_the_recommended_ones_stand_on_top():
     assert set(METHODS) == set(REAL_METHODS)
     assert set(MODALITIES) == set(REAL_MODALITIES)
-    assert next(iter(METHODS)) == RECOMMENDED
+    assert list(METHODS)[:2] == [recommended("mr"), recommended("fluorescence")]
+    assert {recommended(modality) for modality in MODALITIES} == {"location", "mae"}
+    assert Choice().method == recommended(None)
     assert all(why.endswith(".") and len(why) < 160 for why in METHODS.values())
     assert "wsseg probe" in pretexts.HONEST
 

@@ -75,7 +75,7 @@ def test_from_the_open_images_to_the_encoder_of_the_next_segment(
     assert "1 scan of 1 subject: MR (a guess" in page.found.text()
     assert page.go.isEnabled()
     assert page.go.text() == "Start"
-    assert page.why.text().startswith("Restores hidden blocks")
+    assert page.why.text().startswith("Says where in the scan each voxel is")
     assert "wsseg probe" in page.honest.text()
 
     # it runs, is stopped, and goes on
@@ -134,6 +134,18 @@ def test_errors_are_one_sentence_and_closing_the_window_ends_the_process(
     viewer = make_napari_viewer_proxy()
     page = LearnPage(viewer)
     learner = page.learner
+
+    # what the scans turn out to be says by which method, until the user says so
+    learner.plan = {"modality": "em"}
+    page.advise()
+    assert learner.choice.method == page.method.currentData() == "mae"
+    page.method.setCurrentIndex(page.method.findData("dense"))
+    page.pick()
+    learner.plan = {"modality": "em"}
+    page.advise()
+    assert learner.choice.method == page.method.currentData() == "dense"
+    learner.plan = None
+
     page.take_layers()
     assert page.message.text() == "No image is open; open some, or choose a folder of scans."
     learner._program = (sys.executable, "-c", "import sys; sys.exit('Error: scans: has no image in it.')")

@@ -1,16 +1,24 @@
 """Location: it is told from what is seen, in the scan's own measure, and the decoder is handed over."""
 
+import math
+from dataclasses import replace
+
+import pytest
 import torch
+import torch.nn.functional as F
 from test_ssl_parts import tiny_encoder
 
+from pretrain.alter import AlterConfig
 from pretrain.crops import coordinates
-from pretrain.location import Location
+from pretrain.location import WEIGHT, Location
 from pretrain.method import Setting
+from wsseg.augment import AugmentConfig
 from wsseg.unet import UNet, take_weights
 
 
 def make(dims, size=16, steps=50):
-    return Location(tiny_encoder(dims), Setting((size,) * dims, (1.0,) * dims, "other", steps, 0))
+    setting = Setting((size,) * dims, (1.0,) * dims, "other", steps, 0)
+    return Location(tiny_encoder(dims), setting, groups=4)
 
 
 def located(dims, size=16):
@@ -21,21 +29,51 @@ def located(dims, size=16):
 
 
 def test_a_perfect_answer_costs_nothing(dims, monkeypatch):
-    """The answer is the coordinates where the view's voxels come from, turned and scaled with them."""
+    """The answer is the coordinates where the view's voxels come from, moved with them, and their groups."""
     method, images = make(dims), located(dims)
     views = method.views.get_extra_state()
     moved = method.views.take(images, method.views.draw_places(images))
+    where = moved[:, 1:]
+    groups = method.regions.label(method.known(moved[:, :1], where), torch.Generator().manual_seed(0))
+    scores = F.one_hot(groups, 4).movedim(-1, 1).float()
     method.views.set_extra_state(views)
-    monkeypatch.setattr("pretrain.whole.decode", lambda ups, features: moved[:, 1:])
+    monkeypatch.setattr("pretrain.whole.decode", lambda ups, features: torch.cat([where, 1e3 * scores], 1))
     method.head = torch.nn.Identity()
     assert float(method(images, torch.arange(3))) == 0
-    assert method.metrics["explained"] == 1
+    assert method.metrics == {"explained": 1, "agreement": 1}
     method.views.set_extra_state(views)
-    monkeypatch.setattr("pretrain.whole.decode", lambda ups, features: 0 * moved[:, 1:])
+    monkeypatch.setattr("pretrain.whole.decode", lambda ups, features: torch.cat([0 * where, 0 * scores], 1))
     loss = float(method(images, torch.arange(3)))
-    error = moved[:, 1:].abs()
-    assert torch.isclose(torch.tensor(loss), torch.where(error < 1, error.square() / 2, error - 0.5).mean())
+    error = where.abs()
+    placed = torch.where(error < 1, error.square() / 2, error - 0.5).mean()
+    assert loss == pytest.approx(float(placed) + WEIGHT * math.log(4), rel=1e-5)
     assert abs(method.metrics["explained"]) < 1e-6
+
+
+def test_groups_are_of_what_is_there_and_not_of_what_is_shown(dims, monkeypatch):
+    """Brightness counts as it is in the scan: recolouring changes the input, never the answer."""
+    asked = []
+    for change in (lambda views: views, lambda views: 5 - 3 * views):
+        method, images = make(dims), located(dims)
+        monkeypatch.setattr(method.views, "recolour", change)
+        label = method.regions.label
+        monkeypatch.setattr(
+            method.regions, "label", lambda *given, f=label: asked.append(f(*given)) or asked[-1]
+        )
+        method(images, torch.arange(3))
+    assert torch.equal(*asked)
+    assert len(asked[0].unique()) > 1
+
+
+def test_crops_vary_as_in_fit_whatever_the_modality(dims):
+    for modality in ("mr", "em"):
+        setting = Setting((16,) * dims, (1.0,) * dims, modality, 50, 0)
+        views = Location(tiny_encoder(dims), setting).views
+        assert views.config.augment == AugmentConfig()
+        assert views.config.alter == AlterConfig()
+        assert views.geometry == replace(
+            AugmentConfig(), shift=0
+        )  # nothing is mirrored: it would lose its place
 
 
 def test_brightness_is_varied_and_coordinates_are_not(dims, monkeypatch):

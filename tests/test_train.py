@@ -10,6 +10,7 @@ from test_unet import SMALL
 
 from wsseg.augment import AugmentConfig
 from wsseg.checkpoint import load_checkpoint, save_checkpoint
+from wsseg.encoder import SavedEncoder
 from wsseg.errors import InputError
 from wsseg.model import ModelConfig, load_model
 from wsseg.normalise import Normalisation
@@ -17,6 +18,7 @@ from wsseg.patches import Sample
 from wsseg.predict import Predictor
 from wsseg.steps import finish
 from wsseg.train import TrainConfig, Trainer, learning_rate
+from wsseg.unet import Encoder, UNet
 from wsseg.weak import WeakLabels
 
 GENTLE = AugmentConfig(rotation=5, scaling=1.05, elastic=0.02)
@@ -135,3 +137,25 @@ def test_the_learning_rate_warms_up_and_ends_at_zero():
     assert max(rates) == 1.0
     assert rates[-1] == pytest.approx(0)
     assert all(a >= b for a, b in itertools.pairwise(rates[5:]))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("with_decoder", [False, True])
+def test_an_encoder_waits_for_a_fresh_decoder_and_for_nothing_else(ball_image, dims, with_decoder):
+    """Alone it rests for a tenth of the steps, then rises to 0.3 of the rate; with its decoder never."""
+    sample, _, config = _setting(ball_image, dims)
+    torch.manual_seed(1)
+    net = UNet(Encoder(config.architecture), 1)
+    ups = {name: tensor for name, tensor in net.state_dict().items() if name.startswith("ups.")}
+    start = {name: tensor.clone() for name, tensor in net.encoder.state_dict().items()}
+    saved = SavedEncoder(net.encoder, {}, ups if with_decoder else {})
+    settings = TrainConfig(steps=40, device="cpu")
+    trainer = Trainer([sample], config, settings, encoder=saved)
+    shares, run = [], trainer.steps()
+    for done in range(9):
+        next(run)
+        whole = learning_rate(settings.learning_rate, done, settings.steps)
+        shares.append(trainer.optimiser.param_groups[0]["lr"] / whole)
+        if done == 0:
+            assert _same(trainer.net.encoder.state_dict(), start) is not with_decoder
+    assert shares == pytest.approx([1] * 9 if with_decoder else [0] * 5 + [0.075, 0.15, 0.225, 0.3])

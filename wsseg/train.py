@@ -37,8 +37,9 @@ class TrainConfig:
         device: auto, cpu, cuda or mps.
         batch: Patches a step; None = `BATCH`.
         learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0.
-        encoder_rate: Share of it for a pretrained encoder, which waits until the fresh decoder has found its
-            feet (a tenth of the steps, rising evenly over another).
+        encoder_rate: Share of it for a pretrained encoder below a fresh decoder; it waits until that has
+            found its feet (a tenth of the steps, rising evenly over another). An encoder that comes with its
+            decoder waits for nothing: both train at the full rate from the first step.
         decay: Of the averaged weights.
         augment: How strongly patches are varied.
         objects: What strokes mean: "marked", "alike", "auto" to find out (see `wsseg.propagate`), or "off" to
@@ -87,20 +88,21 @@ class Trainer:
         encoder: SavedEncoder | None = None,
         term: Term | None = None,
     ) -> None:
-        self.model_config, self.config, self.pretrained = model_config, config, encoder is not None
-        self.term = term
+        self.model_config, self.config, self.term = model_config, config, term
         self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
         self.batch = config.batch or BATCH[self.dims]
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
-        counts = encoder.hand_over(self.net).counts if encoder else init.config.encoder if init else None
+        handed = encoder.hand_over(self.net) if encoder else None
+        counts = handed.counts if handed else init.config.encoder if init else None
         self.model_config = replace(model_config, encoder=counts)
+        self.waits = handed is not None and not handed.decoder
         self.net.to(self.device).to(memory_format=memory_format(self.dims))
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
         rest = [p for name, p in self.net.named_parameters() if not name.startswith("encoder.")]
-        groups = [self.net.encoder.parameters(), rest] if self.pretrained else [self.net.parameters()]
+        groups = [self.net.encoder.parameters(), rest] if self.waits else [self.net.parameters()]
         self.optimiser = torch.optim.AdamW(
             [{"params": list(group)} for group in groups],
             lr=config.learning_rate,
@@ -136,7 +138,7 @@ class Trainer:
             batch = self._draw()
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(self.config.learning_rate, self.done, self.config.steps)
-            if self.pretrained:
+            if self.waits:
                 self.optimiser.param_groups[0]["lr"] *= self._encoder_share()
             loss = self._loss(net, *batch)
             descend(loss, self.net, self.optimiser)
@@ -170,7 +172,7 @@ class Trainer:
         return loss
 
     def _encoder_share(self) -> float:
-        """Share of the learning rate that a pretrained encoder gets at this step."""
+        """Share of the learning rate that an encoder below a fresh decoder gets at this step."""
         return self.config.encoder_rate * min(1.0, max(0.0, 10 * self.done / self.config.steps - 1))
 
     @torch.no_grad()

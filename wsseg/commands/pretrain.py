@@ -35,7 +35,8 @@ def pretrain(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="mae (begin with it), denoising, inpainting, location, simclr, moco, byol, vicreg, "
+            help="location (begin with it where scans show the same part of a body, else with mae), mae, "
+            "denoising, inpainting, simclr, moco, byol, vicreg, "
             "barlow, simsiam, swav, sela, instance, pirl, supcon, dense, rotation, jigsaw or position.",
             show_default=False,
         ),
