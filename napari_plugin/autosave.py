@@ -160,7 +160,7 @@ class Autosave:
             drawing.mask = mask.data
         elif answer and c.instant.masks.undone is image:  # or what was undone would come back
             drawing.mask = np.broadcast_to(np.uint8(0), shape)
-        drawing.locked = c.lock.map_of(image)
+        drawing.locked, drawing.held = c.lock.map_of(image), c.held.map_of(image)
         drawing.tags = tags_of(image)
         with suppress(InputError):  # a layer of the user's own, which Segment refuses in words
             drawing.clicks = to_clicks(c.clicks, c.classes)

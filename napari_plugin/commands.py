@@ -93,6 +93,11 @@ def accept_slice(viewer: Viewer) -> None:
     open_widget(viewer).guide.accept_slice()
 
 
+def hold_out(viewer: Viewer) -> None:
+    """Hold the paint of this slice out of training and score masks on it, or give it back."""
+    open_widget(viewer).guide.hold_out()
+
+
 def undo(viewer: Viewer) -> None:
     """Take back what came last, whatever it was."""
     open_widget(viewer).undo_row.undo()

@@ -86,6 +86,12 @@ class Controller(Marks):
         if self.run is not None:
             self._mark_changed()
 
+    def hold_out(self, point: Sequence[float], displayed: Sequence[int]) -> None:
+        """Hold the paint of this slice out, or give it back; arguments as `HeldTool.toggle`."""
+        super().hold_out(point, displayed)
+        if self.model is not None and self.held.is_held(self.image, point, displayed):
+            self.message += " The model has seen it, though: Forget model, then Segment, for an honest score."
+
     # work: each of these gives a generator for a worker
 
     def segment(self, steps: int | None = None, objects: "Meaning" = "auto") -> Work:
@@ -297,7 +303,7 @@ class Controller(Marks):
         if self.run is None or generation != self.generation:
             return
         if isinstance(event, Preview):
-            self.instant.show_network(self.run.image, event, self.run.trained)
+            self.instant.show_network(self.run.image, event, self.run.trained, generation)
             self.model, self.run.shown = event.model, True
         elif isinstance(event, Objects):
             show_objects(self._result("objects"), event.segments, self.boxes.segments)
@@ -322,7 +328,7 @@ class Controller(Marks):
         if self.run is None or generation != self.generation or model is None:
             return
         self.model, self.run.shown = model, True
-        self.instant.settle(self.run.image)
+        self.instant.settle(self.run.image, generation)
         if self.run.image is None:
             self._know(model)
             self.message = "Opened the model: Apply predicts this image, Segment trains on."

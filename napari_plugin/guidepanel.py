@@ -106,6 +106,10 @@ class GuidePanel(QWidget):
         """Lock the mask of this slice, or unlock it."""
         self.try_to(self.controller.accept_slice, *self._view())
 
+    def hold_out(self) -> None:
+        """Hold the paint of this slice out, or give it back."""
+        self.try_to(self.controller.hold_out, *self._view())
+
     def _cursor(self) -> tuple[list[float], list[int]]:
         """Where the cursor is, in the world, and the axes on screen."""
         point, displayed = self._view()

@@ -87,9 +87,10 @@ class GuideTool:
         if self.choice == "random":
             self._turn += 1
         self._asked, self._hints, self._list, self._at, self.told = asked, hints, [], 0, ""
-        return find_places(
-            hints, image.spacing, None if doubt is None else doubt.copy(), self.choice, axes, self._turn
-        )
+        held = marks.held.map_of(marks.image)
+        out = None if held is None else held > 0
+        doubt = None if doubt is None else doubt.copy()
+        return find_places(hints, out, image.spacing, doubt, self.choice, axes, self._turn)
 
     def take(self, places: "list[Suggestion]") -> bool:
         """Take the list that a worker returned; says whether it is of the image at work."""
@@ -204,6 +205,7 @@ def _to_world(image: "ImageLayer", place: Sequence[float]) -> np.ndarray:
 
 def find_places(
     hints: Hints,
+    held: np.ndarray | None,
     spacing: tuple[float, ...],
     doubt: np.ndarray | None,
     choice: Choice,
@@ -214,6 +216,7 @@ def find_places(
 
     Args:
         hints: What is marked.
+        held: bool (*S): where it is marked, but held out; None = nowhere.
         spacing: Of the image.
         doubt: As `events.in_bytes`, or None.
         choice: By what they are chosen.
@@ -225,5 +228,6 @@ def find_places(
 
     yield
     known = weak_labels(hints, spacing=spacing).known
+    known = known if held is None else known | held
     now = Situation(known, spacing, None if doubt is None else doubt.astype(np.float32) / 255)
     return suggest(now, "doubt" if choice == "any axis" else choice, axes=axes, count=COUNT, seed=seed)

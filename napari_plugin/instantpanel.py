@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 
-from napari_plugin.curve import Curve
 from napari_plugin.forms import form
 from napari_plugin.worker import sentence, start
 
@@ -46,14 +45,6 @@ class InstantPanel(QWidget):
         self.which.setLayout(form(("Mask", self.choice)))
         column.addWidget(self.which)
         column.addWidget(self.label)
-        self.curve = Curve(
-            "agreement",
-            "How much of what you painted the mask had right before, each class alike; it should rise.",
-        )
-        self.agreement = QLabel()
-        self.agreement.setWordWrap(True)
-        column.addWidget(self.curve)
-        column.addWidget(self.agreement)
         self.answer.clicked.connect(self.turn)
         self.choice.activated.connect(lambda: self.choose(self.choice.currentData()))
         self.pulse = QTimer(self)
@@ -118,9 +109,3 @@ class InstantPanel(QWidget):
         if self.label.text() != text:
             self.label.setText(text)
         self.label.setVisible(bool(text))
-        values = tool.agreement.values
-        self.curve.setVisible(len(values) > 1)
-        self.curve.show_values(values, len(values))
-        if self.agreement.text() != (told := tool.agreement.told()):
-            self.agreement.setText(told)
-        self.agreement.setVisible(bool(values))

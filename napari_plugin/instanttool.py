@@ -13,7 +13,7 @@ from napari_plugin.encodertool import EncoderTool
 from napari_plugin.instantwork import Answer, Looked, look, respond
 from napari_plugin.layers import on_screen, to_image
 from napari_plugin.results import find
-from napari_plugin.twomasks import Choice, TwoMasks
+from napari_plugin.twomasks import MAKERS, Choice, Maker, TwoMasks
 from wsseg.errors import InputError
 from wsseg.features import memory_needed
 from wsseg.hints import Hints
@@ -73,6 +73,7 @@ class InstantTool:
         self._needed = 0  # bytes
         self._looked: Looked | None = None
         self._looking = False
+        self._numbers: dict[Maker, int] = {}  # of the newest answer and run
         self._meant: Objects | None = None  # by the strokes of the newest answer
         self._given: Hints | None = None  # what the newest answer was asked for
         self._read = 0.0  # when the marks were last looked at
@@ -84,6 +85,8 @@ class InstantTool:
     def follow(self) -> None:
         """Notice that another image or encoder is at work; it is on by itself where features are small."""
         image, saved = self._marks.image, self._encoder.saved
+        if image is not None and image is self._image and self._marks.held.is_new(image):
+            self._judge(image)
         if image is self._image and saved is self._saved:
             return
         self.drop()
@@ -92,6 +95,7 @@ class InstantTool:
         self._needed = self._memory(image)
         if image is not self._image:
             self._image, self._screen, self._meant, self.agreement = image, None, None, Agreement()
+            self._marks.held.forget()
             self.on = image is not None and self._needed <= LIMIT
 
     def turn(self, on: bool) -> None:
@@ -173,6 +177,9 @@ class InstantTool:
         """The worker is done, however it ended."""
         if generation == self.generation:
             self._looking = False
+            self._numbers["instant"] = generation
+            if self._image is not None:
+                self._judge(self._image)
 
     def drop(self) -> None:
         """Take no more from what is under way."""
@@ -187,28 +194,44 @@ class InstantTool:
         if self._marks.image is not None:
             self.masks.show(self._marks.image, self._layer)
 
-    def show_network(self, image: "ImageLayer", event: "Preview", trained: "Step | None") -> None:
+    def show_network(
+        self, image: "ImageLayer", event: "Preview", trained: "Step | None", run: int = 0
+    ) -> None:
         """The network has predicted a piece; where strokes mark every object, what they reach.
 
         Args:
             image: Of which image.
             event: The piece.
             trained: How far its training is.
+            run: Tells one run from another.
         """
         self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask, event.doubt)
         half_learnt = trained is not None and trained.index >= PREVIEW * trained.total
         if half_learnt or event.model.config.objects == "marked":
-            self.settle(image)
+            self.settle(image, run)
 
     def put_back(self, image: "ImageLayer", mask: "np.ndarray | None", *, settled: bool) -> None:
         """Put back the network's mask as it was at another time; arguments as `TwoMasks.put_back`."""
         self.masks.put_back(image, lambda: self._mask_of(image), mask, settled=settled)
 
-    def settle(self, image: "ImageLayer | None") -> None:
-        """The network's mask of this image is more than a rough preview."""
+    def settle(self, image: "ImageLayer | None", run: int = 0) -> None:
+        """The network's mask of this image is more than a rough preview; `run` tells one run from another."""
         self.masks.settle(image)
         if image is not None:
+            self._numbers["network"] = run
+            self._judge(image)
+
+    def _judge(self, image: "ImageLayer") -> None:
+        """Let the mask lead that is better on held-out slices, and note how good the one on show is there."""
+        held = self._marks.held
+        masks = {maker: mask for maker in MAKERS if (mask := self.masks.mask(image, maker)) is not None}
+        scores = {maker: held.score(image, mask) for maker, mask in masks.items()}
+        if len(scores) == 2:
+            self.masks.leader = max(MAKERS, key=lambda maker: scores[maker])
+        if masks:
             self.masks.show(image, lambda: self._mask_of(image))
+        if (shown := self.masks.on()) in masks:
+            held.note(image, masks[shown], (shown, self._numbers.get(shown)))
 
     def working(self) -> bool:
         """Whether there is an image to answer on."""

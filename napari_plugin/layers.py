@@ -2,8 +2,8 @@
 
 What belongs to what stands in `layer.metadata["wsseg"]`, plain text and numbers only: `id` names an image,
 `of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask", "objects", "heat", "seeds",
-"locked" or "doubt", `classes` gives ids and names, `tags` what is in an image, `path` the file it was read
-from, axes as stored.
+"locked", "held" or "doubt", `classes` gives ids and names, `tags` what is in an image, `path` the file it was
+read from, axes as stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -129,7 +129,8 @@ def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "
     Args:
         layer: The image.
         role: "hints" to paint in; "mask" for classes, "objects" for one value an object, "seeds" for what
-            may become hints or "locked" for what was accepted: no brush changes these.
+            may become hints, "locked" for what was accepted or "held" for what is held out: no brush changes
+            these.
         colours: Of the classes; objects have napari's own.
     """
     from napari.layers import Labels
@@ -224,13 +225,33 @@ def to_clicks(points: "Points | None", classes: Mapping[int, str]) -> tuple[Clic
     )
 
 
+def slice_on_screen(layer: "Labels", point: Sequence[float], displayed: Sequence[int]) -> tuple[slice, ...]:
+    """The slice of a layer that is on screen; a picture is its own.
+
+    Args:
+        layer: The layer.
+        point: The viewer's point in world coordinates, an entry for each of the layer's axes.
+        displayed: The layer's axes that are on screen.
+
+    Raises:
+        InputError: A volume is on screen and not a slice.
+    """
+    if len(displayed) != 2:
+        raise InputError("That is done slice by slice, in the 2D view; leave the 3D view first.")
+    shape = layer.data.shape
+    here = np.clip(np.round(layer.world_to_data(point)).astype(int), 0, np.subtract(shape, 1))
+    return tuple(
+        slice(0, n) if axis in displayed else slice(here[axis], here[axis] + 1)
+        for axis, n in enumerate(shape)
+    )
+
+
 def finish_slice(labels: "Labels", point: Sequence[float], displayed: Sequence[int]) -> int:
     """Make all that is unpainted of the slice on screen background; the layer's own undo takes it back.
 
     Args:
         labels: The hints.
-        point: The viewer's point in world coordinates, an entry for each of the layer's axes.
-        displayed: The layer's axes that are on screen.
+        point, displayed: As in `slice_on_screen`.
 
     Returns:
         How many voxels became background.
@@ -238,18 +259,12 @@ def finish_slice(labels: "Labels", point: Sequence[float], displayed: Sequence[i
     Raises:
         InputError: A volume is on screen and not a slice.
     """
-    if len(displayed) != 2:
-        raise InputError("A slice can be finished in the 2D view; leave the 3D view first.")
-    here = [int(v) for v in np.round(labels.world_to_data(point))]
-    plane = tuple(
-        slice(None) if axis in displayed else min(max(here[axis], 0), n - 1)
-        for axis, n in enumerate(labels.data.shape)
-    )
+    plane = slice_on_screen(labels, point, displayed)
     empty = np.asarray(labels.data[plane]) == 0
     if not empty.any():
         return 0
-    seed = iter(np.unravel_index(int(empty.argmax()), empty.shape))
-    coordinate = [next(seed) if isinstance(part, slice) else part for part in plane]
+    seed = np.unravel_index(int(empty.argmax()), empty.shape)
+    coordinate = [part.start + at for part, at in zip(plane, seed, strict=True)]
     kept = labels.contiguous, labels.n_edit_dimensions, labels.preserve_labels
     # of the public ways to paint, undo remembers this one as a mask, not as coordinates: 25 times less memory
     labels.contiguous, labels.n_edit_dimensions, labels.preserve_labels = False, 2, False

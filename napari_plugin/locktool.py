@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_plugin.blocks import Region, block_change, write
-from napari_plugin.layers import make_labels
+from napari_plugin.layers import make_labels, slice_on_screen
 from napari_plugin.results import find
 from napari_plugin.timeline import Change
 from wsseg.errors import InputError
@@ -152,12 +152,7 @@ class LockTool:
             InputError: There is no mask, or a volume is on screen.
         """
         mask = self._mask_of(image, displayed)
-        shape = mask.data.shape
-        here = np.clip(np.round(mask.world_to_data(point)).astype(int), 0, np.subtract(shape, 1))
-        where = tuple(
-            slice(0, n) if axis in displayed else slice(here[axis], here[axis] + 1)
-            for axis, n in enumerate(shape)
-        )
+        where = slice_on_screen(mask, point, displayed)
         locked, said = self.map_of(image), mask.data[where]
         old = np.zeros(said.shape, np.uint8) if locked is None else locked[where]
         if old.all():

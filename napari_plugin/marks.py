@@ -11,6 +11,7 @@ from napari_plugin.blocks import Strokes
 from napari_plugin.boxlayer import make_boxes
 from napari_plugin.boxtool import BoxTool
 from napari_plugin.classtable import ClassTable
+from napari_plugin.heldtool import HeldTool
 from napari_plugin.itemhistory import ItemHistory
 from napari_plugin.layers import (
     KEY,
@@ -29,7 +30,7 @@ from napari_plugin.taglayer import put_tags
 from napari_plugin.tagtool import TagTool
 from napari_plugin.timeline import Change, Timeline
 from wsseg.errors import InputError
-from wsseg.hints import BACKGROUND, Hints, with_locked
+from wsseg.hints import BACKGROUND, Hints, leave_out, with_locked
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -52,6 +53,7 @@ class Marks:
         boxes: Those at work.
         tags: Those at work.
         lock: What was accepted of the mask.
+        held: What is held out.
         table: The classes.
         timeline: Undo of all that is marked.
         selected: The class that the brush paints, 255 for background.
@@ -74,6 +76,7 @@ class Marks:
         self.boxes = BoxTool(self.table, self._mark_changed, record)
         self.tags = TagTool(layers, self.table, self.timeline)
         self.lock = LockTool(layers, self._mark_changed, record)
+        self.held = HeldTool(layers, self._mark_changed, record, self.lock.map_of)
         self.selected = 1
         self.message = ""
         self.touched = 0.0
@@ -166,6 +169,8 @@ class Marks:
             mask.data = drawing.mask.copy()
         if drawing.locked is not None:
             self.lock.put_back(image, drawing.locked, self.colours)
+        if drawing.held is not None:
+            self.held.put_back(image, drawing.held, self.colours)
         if drawing.boxes:
             layer = make_boxes(image, self.colours, self.boxes.class_id, drawing.boxes)
             self.layers.append(layer)
@@ -194,6 +199,11 @@ class Marks:
     def accept_slice(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Accept the slice on screen, or take that back; arguments as `LockTool.toggle_slice`."""
         self.message = self.lock.toggle_slice(self.need_image(), point, displayed, self.colours)
+
+    def hold_out(self, point: Sequence[float], displayed: Sequence[int]) -> None:
+        """Hold the paint of this slice out, or give it back; arguments as `HeldTool.toggle`."""
+        with self.timeline.as_one("slice held out, or given back"):
+            self.message = self.held.toggle(self.need_image(), self.hints, point, displayed, self.colours)
 
     def toggle_mask(self) -> None:
         """Show or hide the mask and the objects."""
@@ -247,6 +257,10 @@ class Marks:
             raise InputError(
                 f"“{self.classes[class_id]}” is accepted in the mask still; take that back first."
             )
+        if self.held.uses(self.image, class_id):
+            raise InputError(
+                f"“{self.classes[class_id]}” is in a held-out slice still; give that back first."
+            )
         if self.boxes.uses(class_id):
             raise InputError(f"There are boxes of “{self.classes[class_id]}” still; delete them first.")
         if self.tags.uses(class_id):
@@ -297,7 +311,8 @@ class Marks:
         image, boxes = self.need_image(), self.boxes
         drawn = boxes.read(image)
         hints = to_hints(image, self.hints, self.clicks, self.classes, drawn, all_boxed=boxes.all_boxed)
-        return replace(hints, scribbles=with_locked(hints.scribbles, self.lock.map_of(image)))
+        hints = replace(hints, scribbles=with_locked(hints.scribbles, self.lock.map_of(image)))
+        return leave_out(hints, self.held.map_of(image))
 
     def rests(self) -> bool:
         """Whether something has changed since it was last read, and the hand rests."""
@@ -366,7 +381,7 @@ class Marks:
 
     def _paint_classes(self) -> None:
         """Write classes and colours into the layers that show them."""
-        for role in ("mask", "locked"):
+        for role in ("mask", "locked", "held"):
             if (layer := find(self.layers, self.image, role)) is not None:
                 layer.colormap = colormap(self.colours)
         self.boxes.tidy()

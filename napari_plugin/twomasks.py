@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 Maker = Literal["instant", "network"]
+MAKERS: tuple[Maker, ...] = ("network", "instant")
 Choice = Literal["auto", "instant", "network"]
 
 
@@ -24,6 +25,8 @@ class TwoMasks:
     can't decide it: people correct what they see, so that the mask on show looks the worse one, whichever it
     is.
 
+    Where slices are held out, nothing has to be guessed: the mask leads that is better on these.
+
     What was accepted is kept in both, whatever they say.
 
     Args:
@@ -32,6 +35,7 @@ class TwoMasks:
     Attributes:
         choice: Which one the user wants to see.
         settled: Whether the network's is more than a preview.
+        leader: Which of the two *auto* shows once the network's is settled.
         undone: The image whose network's mask was taken back, as if there never was one.
         version: Grows with every change of a mask.
     """
@@ -40,6 +44,7 @@ class TwoMasks:
         self._locked = locked
         self.choice: Choice = "auto"
         self.settled = False
+        self.leader: Maker = "network"
         self.undone: ImageLayer | None = None
         self.version = 0
         self._image: ImageLayer | None = None
@@ -52,7 +57,7 @@ class TwoMasks:
         """Which mask is on show; None where there is none."""
         wanted: Maker
         if self.choice == "auto":
-            wanted = "network" if self.settled else "instant"
+            wanted = self.leader if self.settled else "instant"
         else:
             wanted = self.choice
         return wanted if wanted in self._masks else next(iter(self._masks), None)
@@ -60,6 +65,10 @@ class TwoMasks:
     def has(self, maker: Maker, image: "ImageLayer | None") -> bool:
         """Whether there is such a mask of this image."""
         return image is self._image and maker in self._masks
+
+    def mask(self, image: "ImageLayer | None", maker: Maker) -> np.ndarray | None:
+        """Such a mask of this image, uint8 (*S), or None."""
+        return self._masks.get(maker) if image is self._image else None
 
     def doubt(self, image: "ImageLayer | None") -> np.ndarray | None:
         """How much the mask on show is in doubt, as `events.in_bytes`; None where nobody knows."""
@@ -115,7 +124,7 @@ class TwoMasks:
         """Bring the mask on show up to date with what is wanted; `maker` gets an empty one if it has none."""
         if image is not self._image:
             self._image, self._masks, self._shown, self.settled = image, {}, None, False
-            self._doubts = {}
+            self._doubts, self.leader = {}, "network"
         if maker is None and not self._masks:
             return
         found = layer()

@@ -29,6 +29,7 @@ from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.layers import to_image
 from napari_plugin.leaverows import LeaveRows
+from napari_plugin.qualitypanel import QualityPanel
 from napari_plugin.restorerow import RestoreRow
 from napari_plugin.taglayer import is_heat
 from napari_plugin.tagpanel import TagPanel
@@ -54,6 +55,7 @@ KEYS = {
     "Shift+J": "accept the object under the cursor, or not",
     "Shift+N": "reject the object under the cursor",
     "Shift+U": "accept this slice of the mask, or not",
+    "Shift+H": "hold this slice out for testing, or not",
 }
 DRAWN = 200  # milliseconds until the panel is there
 UNDO_KEYS = {"Ctrl+Z": "undo, whatever came last", "Ctrl+Shift+Z": "redo"}  # bound by the row of buttons
@@ -117,7 +119,9 @@ class SegmentWidget(QScrollArea):
         column.addWidget(self.tags)
         column.addWidget(group("Classes", self.classes))
         self.instant = InstantPanel(self.controller.instant, self._view)
+        self.quality = QualityPanel(self.controller)
         column.addWidget(self.instant)
+        column.addWidget(self.quality)
         self.guide = GuidePanel(self.viewer, self.controller, self._view, self.try_to)
         column.addWidget(self.guide)
         column.addLayout(row(self.go, self.stop_button, stretch=0))
@@ -163,6 +167,7 @@ class SegmentWidget(QScrollArea):
             self.guide.accept_object,
             self.guide.reject_object,
             self.guide.accept_slice,
+            self.guide.hold_out,
         ]
         for key, action in zip(KEYS, actions, strict=True):
             self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
@@ -172,6 +177,7 @@ class SegmentWidget(QScrollArea):
         self.pulse.timeout.connect(self._follow_boxes)
         self.pulse.timeout.connect(self.autosave.pulse)
         self.pulse.timeout.connect(self.undo_row.show_state)
+        self.pulse.timeout.connect(self.quality.show_state)
         self.pulse.start(250)
         self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
         for end in (self.stop, self.instant.stop, self.guide.stop, self.autosave.close):

@@ -243,10 +243,12 @@ def test_a_full_disk_is_told_and_what_it_missed_is_written_later(tmp_path, worki
 
 
 def test_the_thread_ends_with_the_window(working):
+    before = set(threading.enumerate())  # windows of other tests
     _, _, autosave = working(2)
     autosave.pulse()
+    assert [thread for thread in set(threading.enumerate()) - before if thread.name == "wsseg autosave"]
     autosave.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "wsseg autosave"]
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "wsseg autosave"]
 
 
 def test_sessions_are_kept_where_the_user_says(monkeypatch, tmp_path):

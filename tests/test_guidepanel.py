@@ -66,6 +66,21 @@ def test_next_doubt_accept_and_a_picture(make_napari_viewer_proxy, qtbot):
     assert viewer.layers["cube doubt"].data.any()
     assert viewer.layers.selection.active == c.hints
     assert widget.images.count() == 1
+    viewer.dims.set_current_step(0, 10)
+    c.hints.paint((10, 21, 21), 1)
+    press("U")
+    press("Shift+H")
+    held = viewer.layers["cube held out"]
+    assert held.data[10].all()
+    assert not c.hints.data[10].any()
+    assert "Held out" in widget.message.text()
+    assert viewer.layers.selection.active == c.hints
+    qtbot.waitUntil(lambda: "Dice on what is held out" in widget.quality.held_words.text(), timeout=20_000)
+    press("Shift+H")
+    assert not held.data.any()
+    qtbot.waitUntil(lambda: not widget.quality.held_words.isVisibleTo(widget.quality), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.instant.worker is None, timeout=20_000)
+
     viewer.dims.set_current_step(0, 8)
     viewer.cursor.position = (34, 12, 12)
     press("Shift+J")

@@ -158,5 +158,5 @@ def test_a_worker_needs_nothing_but_plain_values():
     hints = Hints((12, 8, 8), np.zeros((12, 8, 8), np.uint8))
     doubt = np.zeros(hints.shape, np.uint8)
     doubt[:, 2] = 9
-    places = finish(find_places(hints, (1.0,) * 3, doubt, "any axis", [0, 1, 2], 0))
+    places = finish(find_places(hints, None, (1.0,) * 3, doubt, "any axis", [0, 1, 2], 0))
     assert (places[0].axis, places[0].index) == (1, 2)

@@ -226,6 +226,8 @@ def test_a_session_becomes_a_dataset(tmp_path, dims):
     journal = Journal(tmp_path / "session", {"image": str(image), "shape": list(SIZE[dims])})
     now = drawn(dims)
     now.tags = frozenset({Tag(1), Tag(2)})
+    now.held = np.zeros(SIZE[dims], np.uint8)
+    now.held[-1] = 2  # among the hints again
     for kind, values, block in differences(Drawing(SIZE[dims]), now):
         journal.append(kind, values, block)
     journal.append("clicks", {"clicks": []})
@@ -235,15 +237,15 @@ def test_a_session_becomes_a_dataset(tmp_path, dims):
     ).output
     assert "Voxels painted: cell" in said
     told = json.loads((tmp_path / "t.json").read_text())
-    assert told["changes"] == 7
+    assert told["changes"] == 8
     assert told["marked"]["clicks"] == 0
     dataset = open_dataset(tmp_path / "data")
     found = dataset.read(dataset.items[0])[1]
-    assert np.array_equal(found.scribbles, now.hints)
+    assert np.array_equal(found.scribbles, np.where(now.hints > 0, now.hints, now.held))
     assert [(box.start, box.stop, box.class_id) for box in found.boxes] == [((0,) * dims, (3,) * dims, 1)]
     assert dataset.classes == {1: "cell", 2: "wärts"}
     assert found.tags == now.tags
-    before = replay(tmp_path / "session", until=4).drawing
+    before = replay(tmp_path / "session", until=5).drawing
     assert before.clicks == now.clicks
     assert not before.boxes
     assert (

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from wsseg.errors import InputError
-from wsseg.hints import Box, Click, Hints, Tag, with_locked
+from wsseg.hints import Box, Click, Hints, Tag, leave_out, with_locked
 from wsseg.journal import Entry
 from wsseg.patches import slabs
 
-MAPS = ("hints", "mask", "locked")  # kinds of entries with a block
+MAPS = ("hints", "mask", "locked", "held")  # kinds of entries with a block
 SLAB = 2**22  # voxels compared at once
 
 
@@ -23,6 +23,7 @@ class Drawing:
         shape: The image's spatial shape S.
         hints, mask: uint8 (*S), or None where there is none yet.
         locked: Hint map (*S) of what was accepted of the mask, or None.
+        held: Hint map (*S) of what is held out of training, or None.
         clicks, boxes, tags: As in `Hints`; tags None = not tagged.
         all_boxed: Whether every object has a box.
         classes: Class id to name.
@@ -33,6 +34,7 @@ class Drawing:
     hints: np.ndarray | None = None
     mask: np.ndarray | None = None
     locked: np.ndarray | None = None
+    held: np.ndarray | None = None
     clicks: tuple[Click, ...] = ()
     boxes: tuple[Box, ...] = ()
     tags: frozenset[Tag] | None = None
@@ -42,11 +44,11 @@ class Drawing:
 
     def is_empty(self) -> bool:
         """Whether nothing is marked."""
-        return self.to_hints().is_empty()
+        return self.to_hints().is_empty() and (self.held is None or not self.held.any())
 
     def to_hints(self) -> Hints:
         """The marks as hints for training."""
-        return Hints(
+        hints = Hints(
             self.shape,
             with_locked(self.hints, self.locked),
             clicks=self.clicks,
@@ -54,6 +56,7 @@ class Drawing:
             tags=self.tags,
             all_boxed=self.all_boxed,
         )
+        return leave_out(hints, self.held)
 
     def apply(self, entry: Entry) -> None:
         """Make one change; kinds that are no marks change nothing.

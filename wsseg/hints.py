@@ -5,7 +5,7 @@ A hint map is what is painted, in a napari layer and in a file alike: 0 = nothin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -145,6 +145,20 @@ def with_locked(painted: np.ndarray | None, locked: np.ndarray | None) -> np.nda
     if locked is None or not locked.any():
         return painted
     return locked.copy() if painted is None else np.where(locked > 0, locked, painted)
+
+
+def leave_out(hints: Hints, held: np.ndarray | None) -> Hints:
+    """The hints without what lies in held-out voxels: no paint and no click there; boxes and tags stay.
+
+    Args:
+        hints: They are not changed.
+        held: Hint map (*S), or None.
+    """
+    if held is None or not held.any():
+        return hints
+    scribbles = None if hints.scribbles is None else np.where(held > 0, np.uint8(0), hints.scribbles)
+    clicks = tuple(one for one in hints.clicks if not held[tuple(np.round(one.position).astype(int))])
+    return replace(hints, scribbles=scribbles, clicks=clicks)
 
 
 def _check_inside(position: tuple[float, ...], shape: tuple[int, ...]) -> None:

@@ -111,6 +111,8 @@ class Tally:
 def write_dataset(session: Session, out: Path) -> None:
     """Write what is marked in the end as a dataset folder, with the image where its file is still there.
 
+    What was held out of training is among the hints: whoever trains anew decides anew.
+
     Args:
         session: Played again.
         out: The folder to make; it may not be there yet.
@@ -136,7 +138,7 @@ def write_dataset(session: Session, out: Path) -> None:
         if names:
             text = json.dumps(names, indent=2, ensure_ascii=False)
             (fresh / "classes.json").write_text(text, encoding="utf-8")
-        hints = with_locked(drawing.hints, drawing.locked)
+        hints = with_locked(with_locked(drawing.held, drawing.hints), drawing.locked)
         if hints is not None and hints.any():
             write_mask(mask_path(fresh / "hints", stem, like), hints, like)
         if drawing.clicks:
