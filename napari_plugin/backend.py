@@ -5,6 +5,7 @@ things stopped the window meanwhile, and each has its remedy here: collections o
 large libraries, and a thread that calls Python while the window waits for its turn.
 """
 
+import atexit
 import ctypes
 import gc
 import os
@@ -39,6 +40,7 @@ def begin_loading() -> None:
         # To draw one frame the window asks for its turn some hundred times. While another thread calls
         # Python, it waits each time for as long as this.
         sys.setswitchinterval(min(TURN, sys.getswitchinterval()))
+        atexit.register(thaw)  # or libraries complain of what was never cleared away
         _thread = Thread(target=_load, name="wsseg loads torch", daemon=True)
         _thread.start()
 
@@ -101,9 +103,9 @@ def _load() -> None:
 def _no_collections() -> Iterator[None]:
     """Python collects no garbage meanwhile.
 
-    A full collection looks at every object and stops all threads: 0.4 to 0.6 s of a slow core, four or five
-    times while torch and MONAI make a million of them. None is garbage. What has been made counts as old
-    afterwards, so that the next small collection does not look at all of it either.
+    A full collection looks at every object and stops all threads: 0.4 to 0.7 s of a slow core, four or five
+    times while torch and MONAI make a million of them. None is garbage. Afterwards nothing looks at what is
+    there by then, until somebody calls `thaw`: or the first full collection would come while somebody draws.
     """
     collected = gc.isenabled()
     gc.disable()
@@ -111,9 +113,17 @@ def _no_collections() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        gc.unfreeze()
         if collected:
             gc.enable()
+
+
+def thaw() -> None:
+    """Something large has gone: let collections look at all there is again, or it might stay in memory.
+
+    A layer of napari's is held by circles of objects, and one that was opened before the backend was loaded
+    is among what no collection looks at.
+    """
+    gc.unfreeze()
 
 
 def triton_libraries() -> list[Path]:

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_plugin.autosave import Autosave, sessions_folder
-from napari_plugin.backend import begin_loading
+from napari_plugin.backend import begin_loading, thaw
 from napari_plugin.boxrows import BoxRows
 from napari_plugin.classlist import ClassList
 from napari_plugin.closing import SESSION, CloseGuard
@@ -142,6 +142,7 @@ class SegmentWidget(QScrollArea):
         layers, c = self.viewer.layers, self.controller
         for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
             event.connect(self._list_layers)
+        layers.events.removed.connect(thaw)
         for layer in layers:
             layer.events.name.connect(self._list_layers)
         self.images.activated.connect(lambda: self.choose_image(self.images.currentData()))

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import weakref
 from importlib import import_module
 
 import pytest
@@ -33,6 +34,7 @@ print(json.dumps([early, done, full, gc.isenabled(), young, sys.getswitchinterva
 
 def test_answers_are_loaded_first_and_no_collection_stops_the_window():
     done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True)
+    assert not done.stderr  # nor does a library complain of leaks at the end
     early, all_done, collections, enabled, young, turn = json.loads(done.stdout)
     assert early[:2] == [True, True]
     assert not early[2] or all_done  # MONAI comes with what trains
@@ -54,6 +56,22 @@ def test_the_libraries_that_are_opened_first_are_there():
         assert path.is_file()
     if sys.platform == "linux":
         assert torch_libraries()[0].name == "libtorch_cpu.so"
+
+
+def test_nothing_looks_at_what_was_loaded_until_a_layer_goes():
+    gc.unfreeze()
+    circle = type("Circle", (), {})()
+    circle.itself = circle
+    there = weakref.ref(circle)
+    with backend._no_collections():
+        pass
+    assert gc.get_freeze_count() > 0
+    del circle
+    gc.collect()
+    assert there() is not None
+    backend.thaw()
+    gc.collect()
+    assert there() is None
 
 
 def test_garbage_is_collected_again_even_where_an_import_fails():

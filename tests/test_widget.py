@@ -1,5 +1,6 @@
 """The widget in a real viewer: from strokes to a mask, Stop, errors. Few tests: each viewer costs seconds."""
 
+import gc
 import time
 from types import SimpleNamespace
 
@@ -59,7 +60,9 @@ def test_from_strokes_to_a_mask_and_on(scene, qtbot):
     widget.segment()
     wait(qtbot, widget)
     assert widget.controller.model is not first
+    gc.freeze()
     viewer.layers.remove("cube")
+    assert not gc.get_freeze_count()  # or what was opened before torch would stay in memory
     assert widget.controller.image is None
     widget.segment()
     assert "Choose an image" in widget.message.text()
