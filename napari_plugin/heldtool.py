@@ -205,7 +205,7 @@ class HeldTool:
         layer = self.layer_of(image)
         if layer is None:
             layer = make_labels(image, "held", colours)
-            layer.name = f"{image.name} held out"
+            layer.name, layer.contour = f"{image.name} held out", 1
             layer.events.set_data.connect(self._forget_voxels)  # whoever writes, undo too
             active = self.layers.selection.active
             self.layers.insert(list(self.layers).index(image) + 1, layer)

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from wsseg.model import Model
     from wsseg.patches import Sample
     from wsseg.propagate import Meaning
-    from wsseg.train import TrainConfig
+    from wsseg.train import RATE, TrainConfig
 
 FIRST = 1.5  # seconds of training before the first preview
 SHARE = 3.0  # training takes at least this many times the time of previews
 REST = 3.0  # and a preview comes at most every so many seconds, but for one where the user has just moved to
 WHOLE = 2.0  # the whole image is previewed if that takes no longer than this; else what is on screen
 WARM_STEPS = 0.5  # a share of the usual steps for a model that goes on
-WARM_RATE = 1e-3  # learning rate then, half of the usual
+WARM_RATE = 0.25  # and of the usual learning rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     config = TrainConfig(steps=job.steps or default_steps([learnt.sample]), seed=job.seed)
     if job.model is not None:
         steps = job.steps or round(WARM_STEPS * config.steps)
-        config = replace(config, steps=steps, learning_rate=WARM_RATE)
+        config = replace(config, steps=steps, learning_rate=WARM_RATE * RATE[image.ndim])
     config = _asked(config, job, job.hints)
     objects, (implied,) = yield from read_strokes([learnt.sample], job.classes, config)
     encoder = job.encoder if job.model is None else None

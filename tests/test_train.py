@@ -131,6 +131,16 @@ def test_the_model_handed_out_is_a_copy(ball_image):
     assert _same(early.net.state_dict(), before)
 
 
+@pytest.mark.parametrize("asked", [None, 1e-5])
+def test_the_first_steps_take_the_usual_rate_or_the_one_asked_for(ball_image, dims, asked):
+    sample, _, config = _setting(ball_image, dims)
+    trainer = Trainer([sample], config, TrainConfig(steps=40, device="cpu", learning_rate=asked))
+    run = trainer.steps()
+    next(run)
+    (group,) = trainer.optimiser.param_groups
+    assert group["lr"] == pytest.approx(learning_rate(asked or {2: 8e-3, 3: 4e-3}[dims], 0, 40))
+
+
 def test_the_learning_rate_warms_up_and_ends_at_zero():
     rates = [learning_rate(1.0, done, 100) for done in range(101)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -154,7 +164,7 @@ def test_an_encoder_waits_for_a_fresh_decoder_and_for_nothing_else(ball_image, d
     shares, run = [], trainer.steps()
     for done in range(9):
         next(run)
-        whole = learning_rate(settings.learning_rate, done, settings.steps)
+        whole = learning_rate(trainer.rate, done, settings.steps)
         shares.append(trainer.optimiser.param_groups[0]["lr"] / whole)
         if done == 0:
             assert _same(trainer.net.encoder.state_dict(), start) is not with_decoder

@@ -25,6 +25,7 @@ from wsseg.steps import Step
 from wsseg.unet import take_weights
 
 BATCH = {2: 8, 3: 2}  # patches a step, by dimensions
+RATE = {2: 8e-3, 3: 4e-3}  # the largest learning rate, by dimensions; measured, see docs/sparse.md
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TrainConfig:
         seed: Of patches, augmentation and fresh weights.
         device: auto, cpu, cuda or mps.
         batch: Patches a step; None = `BATCH`.
-        learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0.
+        learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0; None = `RATE`.
         encoder_rate: Share of it for a pretrained encoder below a fresh decoder; it waits until that has
             found its feet (a tenth of the steps, rising evenly over another). An encoder that comes with its
             decoder waits for nothing: both train at the full rate from the first step.
@@ -51,7 +52,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     batch: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     encoder_rate: float = 0.3
     decay: float = 0.99
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -92,6 +93,7 @@ class Trainer:
         self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
         self.batch = config.batch or BATCH[self.dims]
+        self.rate = config.learning_rate or RATE[self.dims]
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
@@ -105,7 +107,7 @@ class Trainer:
         groups = [self.net.encoder.parameters(), rest] if self.waits else [self.net.parameters()]
         self.optimiser = torch.optim.AdamW(
             [{"params": list(group)} for group in groups],
-            lr=config.learning_rate,
+            lr=self.rate,
             weight_decay=1e-2,
             fused=True,
         )
@@ -137,7 +139,7 @@ class Trainer:
         while self.done < self.config.steps:
             batch = self._draw()
             for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(self.config.learning_rate, self.done, self.config.steps)
+                group["lr"] = learning_rate(self.rate, self.done, self.config.steps)
             if self.waits:
                 self.optimiser.param_groups[0]["lr"] *= self._encoder_share()
             loss = self._loss(net, *batch)
