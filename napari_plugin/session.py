@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wsseg.model import Model
     from wsseg.patches import Sample
     from wsseg.propagate import Meaning
-    from wsseg.train import RATE, TrainConfig
+    from wsseg.train import TrainConfig
 
 FIRST = 1.5  # seconds of training before the first preview
 SHARE = 3.0  # training takes at least this many times the time of previews
@@ -93,7 +93,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     yield from loading()
     from wsseg.fit import default_steps, prepare, read_strokes
     from wsseg.propagate import TOLD
-    from wsseg.train import TrainConfig
+    from wsseg.train import RATE, TrainConfig
 
     image = coloured(job.model, job.image)
     learnt = yield from learn_from(image, job.hints, job.classes, job.name, job.found)
