@@ -93,7 +93,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     yield from loading()
     from wsseg.fit import default_steps, prepare, read_strokes
     from wsseg.propagate import TOLD
-    from wsseg.train import RATE, TrainConfig
+    from wsseg.train import TrainConfig, usual_rate
 
     image = coloured(job.model, job.image)
     learnt = yield from learn_from(image, job.hints, job.classes, job.name, job.found)
@@ -101,7 +101,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     config = TrainConfig(steps=job.steps or default_steps([learnt.sample]), seed=job.seed)
     if job.model is not None:
         steps = job.steps or round(WARM_STEPS * config.steps)
-        config = replace(config, steps=steps, learning_rate=WARM_RATE * RATE[image.ndim])
+        config = replace(config, steps=steps, learning_rate=WARM_RATE * usual_rate(image.ndim, steps))
     config = _asked(config, job, job.hints)
     objects, (implied,) = yield from read_strokes([learnt.sample], job.classes, config)
     encoder = job.encoder if job.model is None else None

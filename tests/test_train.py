@@ -17,7 +17,7 @@ from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
 from wsseg.predict import Predictor
 from wsseg.steps import finish
-from wsseg.train import TrainConfig, Trainer, learning_rate
+from wsseg.train import TrainConfig, Trainer, learning_rate, usual_rate
 from wsseg.unet import Encoder, UNet
 from wsseg.weak import WeakLabels
 
@@ -139,6 +139,11 @@ def test_the_first_steps_take_the_usual_rate_or_the_one_asked_for(ball_image, di
     next(run)
     (group,) = trainer.optimiser.param_groups
     assert group["lr"] == pytest.approx(learning_rate(asked or {2: 8e-3, 3: 4e-3}[dims], 0, 40))
+
+
+def test_long_runs_of_volumes_take_a_smaller_rate_and_those_of_pictures_do_not():
+    assert [usual_rate(3, steps) for steps in (1, 300, 1200)] == pytest.approx([4e-3, 4e-3, 2e-3])
+    assert [usual_rate(2, steps) for steps in (1, 300, 1200)] == pytest.approx([8e-3] * 3)
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero():

@@ -25,7 +25,8 @@ from wsseg.steps import Step
 from wsseg.unet import take_weights
 
 BATCH = {2: 8, 3: 2}  # patches a step, by dimensions
-RATE = {2: 8e-3, 3: 4e-3}  # the largest learning rate, by dimensions; measured, see docs/sparse.md
+RATE = {2: 8e-3, 3: 4e-3}  # the largest learning rate, by dimensions
+SHORT = 300  # steps; a longer run of volumes takes less
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class TrainConfig:
         seed: Of patches, augmentation and fresh weights.
         device: auto, cpu, cuda or mps.
         batch: Patches a step; None = `BATCH`.
-        learning_rate: The largest; warmed up over 5 % of the steps, then a cosine down to 0; None = `RATE`.
+        learning_rate: The largest; warmed up over 5 % of the steps, then a cosine to 0; None = `usual_rate`.
         encoder_rate: Share of it for a pretrained encoder below a fresh decoder; it waits until that has
             found its feet (a tenth of the steps, rising evenly over another). An encoder that comes with its
             decoder waits for nothing: both train at the full rate from the first step.
@@ -93,7 +94,7 @@ class Trainer:
         self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
         self.batch = config.batch or BATCH[self.dims]
-        self.rate = config.learning_rate or RATE[self.dims]
+        self.rate = config.learning_rate or usual_rate(self.dims, config.steps)
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
@@ -184,6 +185,14 @@ class Trainer:
         torch._foreach_lerp_(
             list(self.average.parameters()), [p.detach() for p in self.net.parameters()], 1 - decay
         )
+
+
+def usual_rate(dims: int, steps: int) -> float:
+    """The largest learning rate of a run of so many steps; measured on four sets of images, docs/sparse.md.
+
+    Pictures take the same however long a run is; volumes that of a short run, by the root of the length less.
+    """
+    return RATE[dims] * (min(1.0, (SHORT / steps) ** 0.5) if dims == 3 else 1.0)
 
 
 def learning_rate(largest: float, done: int, steps: int, *, warm: int = 20) -> float:
