@@ -3,7 +3,7 @@
 What belongs to what stands in `layer.metadata["wsseg"]`, plain text and numbers only: `id` names an image,
 `of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask", "objects", "heat", "seeds",
 "locked", "held" or "doubt", `classes` gives ids and names, `tags` what is in an image, `path` the file it was
-read from, axes as stored.
+read from, axes as stored, `dataset` the folder that it was opened with.
 """
 
 from collections.abc import Mapping, Sequence

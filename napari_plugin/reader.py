@@ -1,8 +1,8 @@
 """Opens NIfTI, OME-Zarr and DICOM images with their axes as stored, and whole dataset folders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image, is_image, read_image, stem_of
 from wsseg.world import world_of
 
-MOST = 12  # images of a dataset opened at once; a layer each, and napari slows down with many
+if TYPE_CHECKING:
+    from wsseg.folder import Dataset, Item
+
+MOST = 12  # images of a dataset opened at first; a layer each, which takes napari 0.1 s
+MORE = 4  # that are opened when one goes on past the last
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -45,22 +49,46 @@ def read_dataset(path: str) -> list[LayerData]:
     from wsseg.dataset import open_dataset
 
     dataset = open_dataset(path)
-    classes = dataset.classes
-    found: list[LayerData] = []
-    for index, item in enumerate(dataset.items[:MOST]):
-        image, hints = dataset.read_alone(item)
-        layers = [
-            tagged(image_layer(image, item.image), hints, classes),
-            *_hint_layers(image, hints, item.image, classes),
-        ]
-        for _, options, _ in layers:
-            options["visible"] = index == 0
-        found += layers
+    found = [layer for item in dataset.items[:MOST] for layer in _item_layers(dataset, item)]
+    _, first, _ = found[0]
+    for _, options, _ in found:
+        options["visible"] = options["metadata"][KEY].get("of") == first["metadata"][KEY]["id"]
+    first["visible"] = True
     if len(dataset.items) > MOST:
         from napari.utils.notifications import show_info
 
-        show_info(f"Opened the first {MOST} of {len(dataset.items)} images; open others one by one.")
+        show_info(
+            f"Opened the first {MOST} of {len(dataset.items)} images; Next (K) opens more after the last."
+        )
     return found
+
+
+def read_more(path: str, there: Collection[str]) -> list[LayerData]:
+    """The next images of a dataset folder with their hints, hidden; none where all are open.
+
+    Args:
+        path: The folder.
+        there: Paths of the images that are open.
+
+    Raises:
+        InputError: It is no dataset any more, or a file in it can't be read.
+    """
+    from wsseg.dataset import open_dataset
+
+    dataset = open_dataset(path)
+    items = [item for item in dataset.items if str(item.image) not in there][:MORE]
+    found = [layer for item in items for layer in _item_layers(dataset, item)]
+    for _, options, _ in found:
+        options["visible"] = False
+    return found
+
+
+def _item_layers(dataset: "Dataset", item: "Item") -> list[LayerData]:
+    """An image of a dataset, which knows the folder that it is of, with its tags and its hints."""
+    image, hints = dataset.read_alone(item)
+    layer = tagged(image_layer(image, item.image), hints, dataset.classes)
+    layer[1]["metadata"][KEY]["dataset"] = str(dataset.folder)
+    return [layer, *_hint_layers(image, hints, item.image, dataset.classes)]
 
 
 def image_layer(image: Image, path: Path) -> LayerData:

@@ -19,6 +19,8 @@ from napari_plugin import sample
 from napari_plugin.controller import Controller
 from napari_plugin.layers import KEY, to_image
 from napari_plugin.reader import get_reader
+from napari_plugin.taglayer import tags_of
+from wsseg.hints import Tag
 
 MANIFEST = Path(napari_plugin.__file__).with_name("napari.yaml")
 
@@ -122,6 +124,41 @@ def test_a_dataset_folder_opens_with_its_hints(tmp_path):
     controller.choose_image(viewer.layers["b"])
     np.testing.assert_array_equal(controller.hints.data, np.where(mask == 2, 2, 255))
     assert viewer.layers["b"].metadata[KEY]["path"].endswith("b.nii.gz")
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (4, 5, 6)])
+def test_of_a_large_dataset_the_next_images_are_opened_when_one_goes_on_past_the_last(tmp_path, shape):
+    for folder in ("images", "hints"):
+        (tmp_path / folder).mkdir()
+    rng = np.random.default_rng(0)
+    stems = [f"s{index:02}" for index in range(18)]
+    for stem in stems:
+        picture = rng.integers(0, 99, shape).astype(np.uint8)
+        tifffile.imwrite(tmp_path / "images" / f"{stem}.tif", picture, photometric="minisblack")
+    full = np.full(shape, 255, np.uint8)
+    tifffile.imwrite(tmp_path / "hints" / "s13.tif", full, photometric="minisblack")
+    (tmp_path / "tags.csv").write_text("image,class\ns14.tif,cell\n")
+    (tmp_path / "classes.json").write_text(json.dumps({"1": "cell"}))
+    viewer = ViewerModel()
+    for data in get_reader(str(tmp_path))(str(tmp_path)):
+        viewer.add_layer(Layer.create(*data))
+    assert [layer.name for layer in viewer.layers] == stems[:12]
+    assert [layer.visible for layer in viewer.layers] == [True] + [False] * 11
+    controller = Controller(viewer.layers)
+    seen = []
+    controller.choose_image(viewer.layers[0])
+    for _ in range(18):
+        controller.choose_image(controller.tags.next_image())
+        seen.append(controller.image.name)
+        if seen[-1] == "s13":
+            assert viewer.layers["s13 hints"].visible
+            assert (controller.hints.data == 255).all()
+        if seen[-1] == "s12":
+            assert [layer.name for layer in viewer.layers][12:] == ["s12", "s13", "s13 hints", "s14", "s15"]
+            assert [layer.name for layer in viewer.layers if layer.visible] == ["s12"]
+    assert seen == [*stems[1:], stems[0]]  # each once, then the first again
+    assert tags_of(viewer.layers["s14"]) == frozenset({Tag(1)})
+    assert len(controller.tags.kin()) == 18
 
 
 def test_what_is_not_ours_is_left_to_others(tmp_path):
