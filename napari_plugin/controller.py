@@ -285,6 +285,7 @@ class Controller(Marks):
         """Tell the running work what is on screen and, when the hand rests, what was painted since."""
         if self.run is None or self.run.image is None:
             return
+        self.run.wishes.touched = self.touched
         if len(displayed) == 2:
             self.run.wishes.focus = on_screen(self.run.image, point, displayed)
         if self.run.given is None or not self.rests():

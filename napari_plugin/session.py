@@ -4,6 +4,7 @@ The main thread hands in plain values (`Job`) and drops wishes into `Wishes` whi
 yields events, between which it can be stopped.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_plugin.backend import loading
+from napari_plugin.backend import loading, take_cores
 from napari_plugin.boxwork import learn_from, refine_objects, with_faint_background
 from napari_plugin.encodertool import told_of
 from napari_plugin.events import Event, Note, Preview, Work, in_bytes
@@ -37,6 +38,7 @@ FIRST = 1.5  # seconds of training before the first preview
 SHARE = 3.0  # training takes at least this many times the time of previews
 REST = 3.0  # and a preview comes at most every so many seconds, but for one where the user has just moved to
 WHOLE = 2.0  # the whole image is previewed if that takes no longer than this; else what is on screen
+HAND = 2.0  # seconds after somebody last drew, for which training leaves a core to the window
 WARM_STEPS = 0.5  # a share of the usual steps for a model that goes on
 WARM_RATE = 0.25  # and of the usual learning rate
 
@@ -77,10 +79,12 @@ class Wishes:
 
     Attributes:
         focus: The part of the image on screen, predicted first where the image is big.
+        touched: When somebody last drew or turned to another slice, by `time.monotonic`.
         hints: The newest hints, at most one entry; older ones fall out.
     """
 
     focus: tuple[slice, ...] | None = None
+    touched: float = -math.inf
     hints: deque[Hints] = field(default_factory=lambda: deque(maxlen=1))
 
 
@@ -117,6 +121,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
         yield _walked(implied, trainer.model)
     for step in trainer.steps():
         yield step
+        take_cores("answers" if time.monotonic() - wishes.touched < HAND else "networks")
         pace.trained()
         if wishes.hints:
             try:
@@ -136,6 +141,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
                 started = time.monotonic()
                 yield from preview(model, learnt.sample, region, "preview")
                 pace.previewed(focus, time.monotonic() - started)
+    take_cores("networks")
     model = trainer.model
     if objects == "marked":
         yield _walked(implied, model)

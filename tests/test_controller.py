@@ -1,6 +1,7 @@
 """The plugin's state without Qt or a viewer: order of buttons, where results go, errors as sentences."""
 
 import json
+import time
 
 import nibabel
 import numpy as np
@@ -239,6 +240,33 @@ def test_what_needs_a_model_or_a_mask_says_so(action, tmp_path):
     arguments = {"apply": [], "save_model": [tmp_path / "x"], "save": ["mask", tmp_path / "x.tif"]}[action]
     with pytest.raises(InputError, match="There is no"):
         getattr(controller, action)(*arguments)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_training_leaves_a_core_to_the_window_while_somebody_draws(ndim, monkeypatch):
+    _, controller = scene(ndim)
+    taken: list[str] = []
+    monkeypatch.setattr("napari_plugin.session.take_cores", taken.append)
+    work, now = controller.segment(steps=6, objects="off"), time.monotonic()
+    monkeypatch.setattr("napari_plugin.session.HAND", 1000.0)
+    while not taken:
+        next(work)
+    assert taken == ["networks"]  # nobody has told that the hand moves
+    controller.touched = now
+    controller.tick((0.0,) * ndim, (ndim - 2, ndim - 1))
+    while len(taken) < 3:
+        next(work)
+    assert taken[1:] == ["answers", "answers"]
+    controller.touched = now - 2000.0
+    controller.tick((0.0,) * ndim, (ndim - 2, ndim - 1))
+    while len(taken) < 4:
+        next(work)
+    assert taken[3] == "networks"
+    controller.touched = now
+    controller.tick((0.0,) * ndim, (ndim - 2, ndim - 1))
+    for _ in work:
+        pass
+    assert taken[4:] == ["answers", "answers", "networks"]  # to predict, nothing is left out
 
 
 def test_errors_in_the_work_are_sentences():
