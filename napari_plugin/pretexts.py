@@ -46,9 +46,9 @@ MODALITIES = {
 }
 
 HONEST = (
-    "As far as it was measured it pays with one labelled volume and a short training: location was 0.05 Dice "
-    "ahead of a fresh start, mae was not (docs/pretraining.md). “wsseg probe ENCODER DATA” tells for your own "
-    "data."
+    "As far as it was measured it pays with one labelled volume and a short training: location was 0.05 "
+    "Dice ahead of a fresh start, mae was not (docs/pretraining.md). “wsseg probe ENCODER DATA” tells for "
+    "your own data."
 )
 
 
