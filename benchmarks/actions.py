@@ -37,7 +37,6 @@ from wsseg.images import Image
 from wsseg.instant import Focus
 from wsseg.normalise import Normalisation
 from wsseg.predict import Predictor
-from wsseg.propagate import Objects
 from wsseg.robot import SECONDS
 from wsseg.steps import finish
 from wsseg.strokes import draw_strokes
@@ -84,14 +83,15 @@ class Answered:
     looked: Looked
     mask: np.ndarray
     doubt: np.ndarray
-    meant: Objects | None = None
+    more: float | None = None
 
     def learn(self, painted: np.ndarray) -> None:
         """As the plugin does after each stroke."""
         whole = tuple(slice(0, n) for n in painted.shape)
-        for piece in respond(self.looked, Hints(painted.shape, scribbles=painted), Focus(whole), self.meant):
+        hints = Hints(painted.shape, scribbles=painted)
+        for piece in respond(self.looked, hints, Focus(whole), before=self.more):
             if isinstance(piece, Answer):
-                self.meant = piece.meant or self.meant
+                self.more = piece.more
                 self.mask[piece.region] = piece.mask
                 self.doubt[piece.region] = 0 if piece.doubt is None else piece.doubt
 

@@ -173,7 +173,7 @@ def latency(shape: tuple[int, ...], seed: int) -> dict:
     looked = finish(look(image, "blobs"))
     prepared = time.monotonic() - begin
     painted, firsts, wholes, cpu = np.zeros(shape, np.uint8), [], [], []
-    mask, meant = np.zeros(shape, np.uint8), None
+    mask, more = np.zeros(shape, np.uint8), None
     for _ in range(STROKES):
         # half of a stroke of 60 voxels lies in an object: it begins at the border of one
         place = rng.permutation(np.argwhere(np.diff(truth, axis=-1) != 0))[0]
@@ -184,10 +184,10 @@ def latency(shape: tuple[int, ...], seed: int) -> dict:
         if len(shape) == 3:
             focus.region = (slice(place[0], place[0] + 1), *focus.region[1:])
         begin, begin_cpu, unseen = time.monotonic(), time.process_time(), _overlap(focus.region, focus.region)
-        for piece in respond(looked, Hints(shape, scribbles=painted.copy()), focus, meant):
+        for piece in respond(looked, Hints(shape, scribbles=painted.copy()), focus, before=more):
             if not isinstance(piece, Answer):
                 continue
-            meant = piece.meant or meant
+            more = piece.more
             mask[piece.region] = piece.mask
             seen, unseen = unseen, unseen - _overlap(piece.region, focus.region)
             if seen > 0 >= unseen:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_plugin.marks import Marks
     from wsseg.encoder import SavedEncoder
     from wsseg.instant import Focus
-    from wsseg.propagate import Objects
+    from wsseg.propagate import Meaning, Objects
     from wsseg.steps import Step
 
 PAUSE = 0.15  # seconds after the last change until an answer begins
@@ -56,6 +56,7 @@ class InstantTool:
         generation: Of the newest answer asked for.
         share: How much of the features is computed, 0 to 1.
         problem: Why there are no answers, or "".
+        objects: What strokes mean, as the user says.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class InstantTool:
         self.generation = 0
         self.share = 0.0
         self.problem = ""
+        self.objects: Meaning = "auto"
         self._image: ImageLayer | None = None
         self._saved: SavedEncoder | None = None  # that the features are of
         self._needed = 0  # bytes
@@ -75,7 +77,9 @@ class InstantTool:
         self._looking = False
         self._numbers: dict[Maker, int] = {}  # of the newest answer and run
         self._meant: Objects | None = None  # by the strokes of the newest answer
+        self._more: float | None = None  # what hidden ones among them say of its head
         self._given: Hints | None = None  # what the newest answer was asked for
+        self._answered: Meaning = "auto"  # and what was said that it means
         self._read = 0.0  # when the marks were last looked at
         self._focus: Focus | None = None
         self._screen: tuple[slice, ...] | None = None
@@ -94,7 +98,8 @@ class InstantTool:
         self._saved, self.share = saved, 0.0
         self._needed = self._memory(image)
         if image is not self._image:
-            self._image, self._screen, self._meant, self.agreement = image, None, None, Agreement()
+            self._image, self._screen, self.agreement = image, None, Agreement()
+            self._meant, self._more = None, None
             self._marks.held.forget()
             self.on = image is not None and self._needed <= LIMIT
 
@@ -104,6 +109,10 @@ class InstantTool:
         self._given, self._read = None, 0.0
         if not on:
             self.drop()
+
+    def mean(self, objects: "Meaning") -> None:
+        """The user says what strokes mean: what was drawn is answered anew."""
+        self.objects, self._read = objects, 0.0
 
     def due(self) -> Generator[Any, None, Any] | None:
         """Work for a worker, or None: features once an image, then an answer to what is new."""
@@ -122,15 +131,15 @@ class InstantTool:
             return None
         if self._given is None and not hints.name_voxels():
             return None
-        if self._given is not None and hints.same(self._given):
+        if self._given is not None and hints.same(self._given) and self.objects == self._answered:
             return None
         from wsseg.instant import Focus
 
         self._score(hints)
-        self._given, self.problem = hints, ""
+        self._given, self._answered, self.problem = hints, self.objects, ""
         self.generation += 1
         self._focus = Focus(self._screen or tuple(slice(0, n) for n in self._looked.image.shape))
-        return respond(self._looked, hints, self._focus, self._meant)
+        return respond(self._looked, hints, self._focus, self.objects, self._more)
 
     def _score(self, hints: Hints) -> None:
         """How right the mask on show was in what was painted since the last answer."""
@@ -157,7 +166,7 @@ class InstantTool:
         if not isinstance(event, Answer):
             self.share = event.index / event.total if event.stage == "features" else 0.0
             return
-        self._meant = event.meant or self._meant
+        self._meant, self._more = event.meant, event.more
         seen = self._screen is None or all(
             a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,13 @@ from wsseg.steps import Step
 if TYPE_CHECKING:
     from wsseg.encoder import SavedEncoder
     from wsseg.features import Features, Region
-    from wsseg.instant import Focus
+    from wsseg.instant import Focus, Head
     from wsseg.normalise import Statistics
-    from wsseg.propagate import Objects
+    from wsseg.patches import Sample
+    from wsseg.propagate import Meaning, Objects
+
+SAID = {"marked": 0.0, "alike": 1.0}  # how far the head is trusted where the user says what strokes mean
+LEADS = 0.05  # how far, from where on its word is shown first
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +34,15 @@ class Answer:
         region: Where.
         mask: uint8 class ids (*region).
         doubt: As many bytes, see `events.in_bytes`; None = all is said.
-        meant: What strokes mean, where that is known by now.
+        meant: What the mask takes strokes for: `alike` where the head leads, `marked` where the walk does.
+        more: What hidden strokes say of the head, see `wsseg.trust.finds_more`.
     """
 
     region: tuple[slice, ...]
     mask: np.ndarray
     doubt: np.ndarray | None = None
     meant: "Objects | None" = None
+    more: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,65 +79,146 @@ def look(image: Image, name: str, encoder: "SavedEncoder | None" = None) -> Gene
 
 
 def respond(
-    looked: Looked, hints: Hints, focus: "Focus", before: "Objects | None" = None
+    looked: Looked,
+    hints: Hints,
+    focus: "Focus",
+    objects: "Meaning" = "auto",
+    before: float | None = None,
 ) -> Generator[Answer | Step, None, None]:
     """Learn from what is painted, and answer: first what is looked at, then the rest of the image.
 
-    Where strokes mark every object there is, the answer is what walks from them reach (`wsseg.propagate`),
-    soon and coarse, then fine. Else the head's word comes first, piece by piece, and around the strokes it
-    then follows the edges of the image. What the strokes meant a stroke ago is taken for so until something
-    is shown: to find out costs a walk. Where fewer than two classes are painted, background among them,
-    there is nothing to tell apart, and the answer is an empty mask.
+    A head learns what the strokes look like; walks from them follow the edges of the image and end in the
+    head's word as far as that is to be trusted (`wsseg.trust`). Where the head leads it is shown first, piece
+    by piece; else a walk is, soon and coarse, then fine. What hidden strokes say of the head costs two walks,
+    so at first what they said a stroke ago is taken for so. Where fewer than two classes are painted,
+    background among them, there is nothing to tell apart, and the answer is an empty mask.
 
     Args:
         looked: The image.
         hints: What is marked now.
         focus: What is on screen; may change meanwhile.
-        before: What the strokes of the answer before meant.
+        objects: What strokes mean, as the user says: `marked` trusts walks alone, `alike` the head wherever
+            it is sure, `off` asks no walk.
+        before: `Answer.more` of the answer before.
     """
     import torch
 
-    from wsseg.instant import PULL, answer, fit_head
+    from wsseg.instant import fit_head
     from wsseg.patches import Sample
-    from wsseg.propagate import COARSE, VOXELS, scribbled, walk, what_is_meant
+    from wsseg.propagate import scribbled
+    from wsseg.trust import finds_more
     from wsseg.weak import weak_labels
 
     take_cores("answers")
-    features, cpu = looked.features, torch.device("cpu")
-    whole = tuple(slice(0, n) for n in features.shape)
+    features = looked.features
     labels = weak_labels(hints, spacing=looked.image.spacing)
     classes = sorted(labels.counts())
     if len(classes) < 2:
-        yield Answer(whole, np.zeros(features.shape, np.uint8))
+        yield Answer(_whole(features), np.zeros(features.shape, np.uint8))
         return
     count = classes[-1] + 1  # a class is its own output
     sample = Sample(looked.image, labels, looked.statistics)
-    walked, small = scribbled(sample), labels.target.size <= VOXELS
-    chances = np.zeros((count, *features.shape), np.float32) if walked and small else None
-
-    def soon(meant: "Objects | None") -> Generator[Answer | Step, None, None]:
-        if meant == "marked":
-            yield _answer(whole, (yield from walk(sample, count, 0.0, cpu, voxels=COARSE)), meant)
-            return
-        head = fit_head(features, labels, count)
-        for region, part in answer(features, head, labels, focus):
-            yield _answer(region, part, meant)
-            if chances is not None:
-                chances[(slice(None), *region)] = part
-
-    def find_out() -> Generator[Step, None, "Objects | None"]:
-        return (yield from what_is_meant([sample], count, seed=0, device=cpu))
-
-    meant = None if not walked else before or (yield from find_out())
-    yield from soon(meant)
-    if walked and before is not None and (now := (yield from find_out())) != meant:
-        meant = now
-        yield from soon(meant)
-    if meant == "marked":
-        yield _answer(whole, (yield from walk(sample, count, 0.0, cpu)), meant)
-    elif chances is not None:
-        yield _answer(whole, (yield from walk(sample, count, PULL, cpu, prior=chances)), meant)
+    reply = _Reply(sample, features, fit_head(features, labels, count), count, focus)
+    if objects == "off" or not scribbled(sample):
+        yield from reply.pieces(None, None)
+        return
+    asks = objects == "auto"
+    more = before
+    if asks and before is None:
+        more = yield from finds_more(sample, features, count, torch.device("cpu"))
+    word = reply.word(objects, more)
+    chances = yield from reply.soon(word)
+    if asks and before is not None:
+        more = yield from finds_more(sample, features, count, torch.device("cpu"))
+        led, word = word.leads, reply.word(objects, more)
+        if word.leads != led:
+            chances = yield from reply.soon(word)
+    yield from reply.fine(word, chances)
 
 
-def _answer(region: "Region", chances: np.ndarray, meant: "Objects | None" = None) -> Answer:
-    return Answer(region, chances.argmax(0).astype(np.uint8), in_bytes(doubt_of(chances)), meant)
+@dataclass(frozen=True)
+class _Word:
+    """How far the head's word is trusted, and what hidden strokes said of it."""
+
+    trusted: float
+    more: float | None
+
+    @property
+    def leads(self) -> bool:
+        return self.trusted >= LEADS
+
+
+@dataclass(frozen=True, eq=False)
+class _Reply:
+    """What an answer is made of: the image with its labels, its features, and the head fitted to them."""
+
+    sample: "Sample"
+    features: "Features"
+    head: "Head"
+    classes: int
+    focus: "Focus"
+
+    @cached_property
+    def sparse(self) -> np.ndarray:
+        """The head's word at the voxels of a coarse walk."""
+        from wsseg.propagate import COARSE, walked_every
+
+        return self.head.sparse(self.features, walked_every(self.features.shape, COARSE))
+
+    def word(self, objects: "Meaning", more: float | None) -> _Word:
+        """How far the head is trusted."""
+        from wsseg.trust import sureness, trust
+
+        return _Word(
+            SAID[objects] if objects in SAID else trust(float(sureness(self.sparse).mean()), more), more
+        )
+
+    def soon(self, word: _Word) -> Generator[Answer | Step, None, np.ndarray | None]:
+        """What can be shown at once; returns the head's word (K, *S), where it is known and needed."""
+        from wsseg.propagate import COARSE, VOXELS
+
+        if not word.leads:
+            yield from self._walked(self.sparse, COARSE, word)
+            return None
+        small = np.prod(self.features.shape) <= VOXELS
+        chances = np.zeros((self.classes, *self.features.shape), np.float32) if small else None
+        yield from self.pieces(word, chances)
+        return chances
+
+    def fine(self, word: _Word, chances: np.ndarray | None) -> Generator[Answer | Step, None, None]:
+        """The walk at the full resolution; of a large image where the head leads, its word is the answer."""
+        from wsseg.propagate import VOXELS, walked_every
+
+        if chances is None and not word.leads:
+            chances = self.head.sparse(self.features, walked_every(self.features.shape, VOXELS))
+        if chances is not None:
+            yield from self._walked(chances, VOXELS, word)
+
+    def pieces(self, word: _Word | None, into: np.ndarray | None) -> Generator[Answer, None, None]:
+        """The head's word, piece by piece, written down too where that is asked for."""
+        from wsseg.instant import answer
+
+        for region, part in answer(self.features, self.head, self.sample.labels, self.focus):
+            yield _answer(region, part, word)
+            if into is not None:
+                into[(slice(None), *region)] = part
+
+    def _walked(self, chances: np.ndarray, voxels: int, word: _Word) -> Generator[Answer | Step, None, None]:
+        import torch
+
+        from wsseg.propagate import walk
+        from wsseg.trust import pull
+
+        drawn, cpu = pull(chances, word.trusted), torch.device("cpu")
+        said = yield from walk(self.sample, self.classes, drawn, cpu, chances, voxels=voxels)
+        yield _answer(_whole(self.features), said, word)
+
+
+def _whole(features: "Features") -> "Region":
+    return tuple(slice(0, n) for n in features.shape)
+
+
+def _answer(region: "Region", chances: np.ndarray, word: _Word | None) -> Answer:
+    meant: Objects | None = None if word is None else "alike" if word.leads else "marked"
+    doubt, more = in_bytes(doubt_of(chances)), None if word is None else word.more
+    return Answer(region, chances.argmax(0).astype(np.uint8), doubt, meant, more)

@@ -89,6 +89,9 @@ class SegmentWidget(QScrollArea):
         self.go.setToolTip("Learn from all hints and predict. Pressed again, it goes on from there.")
         self.training = TrainRows()
         self.steps, self.objects = self.training.steps, self.training.objects
+        self.objects.currentIndexChanged.connect(
+            lambda: self.controller.instant.mean(self.objects.currentData())
+        )
         self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)

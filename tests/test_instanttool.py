@@ -154,14 +154,9 @@ def test_clicks_and_finished_slices_count():
 @pytest.fixture
 def slice_by_slice(monkeypatch):
     """As in a large volume with many objects: the head alone answers, 24 slices, one by one."""
+    monkeypatch.setattr(napari_plugin.instantwork, "LEADS", 0.0)
     monkeypatch.setattr(wsseg.instant, "PIECE", 24 * 24)
     monkeypatch.setattr(wsseg.propagate, "VOXELS", 24**3 // 2)
-
-    def alike(*_, **__):
-        return "alike"
-        yield
-
-    monkeypatch.setattr(wsseg.propagate, "what_is_meant", alike)
 
 
 @pytest.mark.usefixtures("slice_by_slice")
@@ -277,7 +272,7 @@ def test_the_network_takes_over_when_it_is_done_and_the_user_chooses():
     assert (mask_of(controller) == 1).all()
     tool.choose("auto")
     np.testing.assert_array_equal(mask_of(controller), own)
-    assert "marked objects" in tool.told()
+    assert "looks alike" in tool.told()
     tool.settle(controller.image)
     assert (mask_of(controller) == 1).all()
     assert "network" in tool.told()

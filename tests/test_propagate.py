@@ -11,7 +11,16 @@ import wsseg.propagate
 from wsseg.images import Image
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
-from wsseg.propagate import WEIGHT, hide_strokes, honour, propagate, scribbled, what_is_meant
+from wsseg.propagate import (
+    WEIGHT,
+    hide_strokes,
+    honour,
+    propagate,
+    scribbled,
+    walk,
+    walked_every,
+    what_is_meant,
+)
 from wsseg.steps import finish
 from wsseg.weak import WeakLabels
 
@@ -137,3 +146,26 @@ def test_large_images_are_walked_coarsely_with_much_the_same_result(dims, monkey
     (implied,) = finish(propagate([sample], 2, "marked", CPU))
     assert implied.labels.target.shape == truth.shape
     assert (implied.labels.target == truth).mean() > 0.97
+
+
+@pytest.mark.parametrize("size", [(40, 50), (20, 9, 30)])
+def test_a_word_given_at_the_voxels_of_a_coarse_walk_counts_as_in_full(size):
+    rng = np.random.default_rng(0)
+    every = walked_every(size, 300)
+    grid = tuple(slice(None, None, step) for step in every)
+    assert np.prod([-(-n // step) for n, step in zip(size, every, strict=True)]) <= 300
+    image = Image(rng.normal(size=(1, *size)).astype(np.float32), (1.0,) * len(size))
+    known = np.zeros(size, np.float32)
+    known[(0,) * len(size)] = known[(-1,) * len(size)] = 1
+    target = np.zeros(size, np.int64)
+    target[(-1,) * len(size)] = 1
+    sample = Sample(image, WeakLabels(target, known), Normalisation().measure(image))
+    word = np.zeros((2, *size), np.float32)
+    half = size[0] // 2 // every[0] * every[0]  # a border between blocks, so that both say the same
+    word[0, :half], word[1, half:] = 1, 1
+    lost = np.where(np.arange(size[0]) < half, 0.5, 0.1).astype(np.float32)
+    lost = np.broadcast_to(lost.reshape(-1, *[1] * (len(size) - 1)), size).copy()
+    full = finish(walk(sample, 2, lost, CPU, word, voxels=300))
+    sparse = finish(walk(sample, 2, lost[grid], CPU, word[(slice(None), *grid)], voxels=300))
+    np.testing.assert_allclose(sparse, full, atol=1e-3)
+    assert full[1, -2].mean() > 0.5 > full[1, 1].mean()

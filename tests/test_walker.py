@@ -71,7 +71,7 @@ def _scene(dims: int) -> tuple[torch.Tensor, torch.Tensor]:
     return image, seeds
 
 
-def _dense(image: np.ndarray, seeds: np.ndarray, spacing, lost: float) -> np.ndarray:
+def _dense(image: np.ndarray, seeds: np.ndarray, spacing, lost, prior=0.0) -> np.ndarray:
     """The equations written down one voxel at a time, and solved by elimination."""
     dims, shape, classes = image.ndim - 1, seeds.shape, 3
     pairs = []
@@ -90,9 +90,10 @@ def _dense(image: np.ndarray, seeds: np.ndarray, spacing, lost: float) -> np.nda
             matrix[number[a], number[a]] += tie
             matrix[number[a], number[b]] -= tie
     matrix += lost * np.eye(len(number))
+    right += np.reshape(lost, (-1, 1)) * prior
     for place, i in number.items():
         if seeds[place] >= 0:
-            matrix[i] = 0
+            matrix[i], right[i] = 0, 0
             matrix[i, i] = 1
             right[i, seeds[place]] = 1
     return np.linalg.solve(matrix, right).T.reshape(classes, *shape)
@@ -105,6 +106,18 @@ def test_agrees_with_a_dense_solver_on_uneven_voxels(dims, lost):
     spacing = (1.5, 0.5, 0.8)[:dims]
     chances = random_walker(image, seeds, 3, spacing=spacing, lost=lost)
     truth = _dense(image.numpy(), seeds.numpy(), spacing, lost)
+    np.testing.assert_allclose(chances, truth, atol=0.01)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_walks_may_be_lost_in_some_places_and_end_in_a_prior_there(dims):
+    image, seeds = _scene(dims)
+    rng = np.random.default_rng(1)
+    lost = rng.uniform(0, 0.1, seeds.shape).astype(np.float32)
+    prior = rng.dirichlet([1, 1, 1], seeds.shape).astype(np.float32)  # (*S, K)
+    ends = torch.from_numpy(np.moveaxis(prior, -1, 0).copy())
+    chances = random_walker(image, seeds, 3, spacing=(1,) * dims, lost=torch.from_numpy(lost), prior=ends)
+    truth = _dense(image.numpy(), seeds.numpy(), (1,) * dims, lost.ravel(), prior.reshape(-1, 3))
     np.testing.assert_allclose(chances, truth, atol=0.01)
 
 

@@ -28,7 +28,6 @@ DEPTH = 12
 MOST = 5000  # voxels of a class that are learnt from; finished slices hold far more, and many alike
 FEW = 500  # and where another class has few, no more than this
 TIMES = 5  # or than so many times as many: weights alone leave a bias where paint is very unequal
-PULL = 0.1  # share of a walk from the strokes that ends in the head's word at each voxel (docs/sparse.md)
 THIN = 8  # voxels along its longest axis that a thread answers at least
 PIECE = 2**17  # voxels answered at once: half of 512², eight slices of 128²
 
@@ -60,17 +59,33 @@ class Head:
             found = list(pool.map(lambda part: self._of(features, part), parts))
         return np.concatenate(found, along + 1)
 
+    def sparse(self, features: Features, every: Sequence[int]) -> np.ndarray:
+        """The same for one voxel of so many along each axis: float32 (K, *G)."""
+        if max(every) == 1:
+            return self.probabilities(features, tuple(slice(0, n) for n in features.shape))
+        grid = [np.arange(0, n, step) for n, step in zip(features.shape, every, strict=True)]
+        places = np.stack(np.meshgrid(*grid, indexing="ij"), -1)
+        return self.at(features, places.reshape(-1, len(grid))).reshape(-1, *places.shape[:-1])
+
+    def at(self, features: Features, places: np.ndarray) -> np.ndarray:
+        """The same for single voxels, places (N, axes): float32 (K, N)."""
+        return self._says(features.at(places))
+
     def _of(self, features: Features, where: Region) -> np.ndarray:
         """The same for the share of one thread."""
         values = features.region(where)  # (F, *part)
-        rows = np.ascontiguousarray(values.reshape(len(values), -1).T)
+        return self._says(values.reshape(len(values), -1).T).reshape(-1, *values.shape[1:])
+
+    def _says(self, features: np.ndarray) -> np.ndarray:
+        """Rows of features (N, F) -> float32 (K, N)."""
+        rows = np.ascontiguousarray(features)
         # not the forest's own predict_proba: it adds trees up in the order in which threads end, and warns
         # where it is called from a thread
         trees = self.trees.estimators_
         total: np.ndarray = sum(tree.predict_proba(rows, check_input=False) for tree in trees)
         out = np.zeros((self.classes, len(rows)), np.float32)
         out[self.trees.classes_] = (total / len(trees)).T
-        return out.reshape(-1, *values.shape[1:])
+        return out
 
 
 def fit_head(features: Features, labels: WeakLabels, classes: int, *, seed: int = 0) -> Head:

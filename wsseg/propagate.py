@@ -125,7 +125,7 @@ def hide_strokes(labels: WeakLabels, rng: np.random.Generator) -> np.ndarray:
 def walk(
     sample: Sample,
     classes: int,
-    lost: float,
+    lost: float | np.ndarray,
     device: torch.device,
     prior: np.ndarray | None = None,
     *,
@@ -133,23 +133,36 @@ def walk(
 ) -> Generator[Step, None, np.ndarray]:
     """Probabilities float32 (K, *S) of a walk from what is known; see `wsseg.walker.random_walker`.
 
-    An image of more than `voxels`, or `VOXELS`, is walked at a coarser resolution.
+    An image of more than `voxels`, or `VOXELS`, is walked at a coarser resolution. `lost` and `prior` may be
+    given there: at every `walked_every`-th voxel. What is lost is of a step between voxels of the image.
     """
     labels, image = sample.labels, sample.image
     values = torch.from_numpy(sample.statistics.apply(np.asarray(image.data[:]))).to(device)
     seeds = torch.from_numpy(np.where(labels.known, labels.target, -1)).to(device)
+    gamma = torch.as_tensor(lost, dtype=torch.float32, device=device)
     ends = None if prior is None else torch.from_numpy(prior).to(device)
     spacing, size = list(image.spacing), seeds.shape
     while seeds.numel() > (voxels or VOXELS):
-        step = halving(seeds.shape)
+        now, step = seeds.shape, halving(seeds.shape)
         values, seeds = halve(values, step), halve_seeds(seeds, classes, step)
-        ends = None if ends is None else halve(ends, step)
+        ends = halve(ends, step) if ends is not None and ends.shape[1:] == now else ends
+        gamma = halve(gamma[None], step)[0] if gamma.shape == now else gamma
         wider = [s * t for s, t in zip(spacing, step, strict=True)]
-        lost, spacing = coarser(lost, spacing, wider), wider
-    chances = yield from random_walker(values, seeds, classes, spacing=spacing, lost=lost, prior=ends)
+        gamma, spacing = coarser(gamma, spacing, wider), wider
+    chances = yield from random_walker(values, seeds, classes, spacing=spacing, lost=gamma, prior=ends)
     if seeds.shape != size:
         chances = enlarge(chances, size)
     return chances.cpu().numpy()
+
+
+def walked_every(size: Sequence[int], voxels: int) -> tuple[int, ...]:
+    """Every how many voxels, along each axis, lies one of those that an image is walked at: powers of 2."""
+    left, every = list(size), [1] * len(size)
+    while np.prod(left) > voxels:
+        step = halving(left)
+        left = [-(-n // t) for n, t in zip(left, step, strict=True)]
+        every = [e * t for e, t in zip(every, step, strict=True)]
+    return tuple(every)
 
 
 def says_all(sample: Sample, objects: Objects | None) -> bool:

@@ -32,7 +32,7 @@ def random_walker(
     classes: int,
     *,
     spacing: Sequence[float],
-    lost: float = 0.0,
+    lost: float | Tensor = 0.0,
     prior: Tensor | None = None,
 ) -> Generator[Step, None, Tensor]:
     """Probability of each class at each voxel; between two steps it can be stopped.
@@ -42,7 +42,8 @@ def random_walker(
         seeds: int64 (*S), class 0 … classes − 1 where known, −1 elsewhere.
         classes: K.
         spacing: Size of a voxel per axis.
-        lost: γ, how much of a walk ends at each voxel, against a tie of 1 to a neighbour that looks the same.
+        lost: γ, how much of a walk ends at each voxel, against a tie of 1 to a neighbour that looks the same;
+            one number, or float (*S).
         prior: float (K, *S), where a lost walk ends; None = nowhere, and the sum over classes is then the
             share of walks that arrive.
 
@@ -55,11 +56,12 @@ def random_walker(
     if not bool((seeds >= 0).any()):
         raise ValueError("seeds: no voxel is known")
     ends = torch.zeros((classes, *seeds.shape), device=image.device) if prior is None else prior.float()
-    return (yield from _walk(image.float(), seeds, ends, list(map(float, spacing)), lost))
+    gamma = torch.as_tensor(lost, dtype=torch.float32, device=image.device).expand(seeds.shape)
+    return (yield from _walk(image.float(), seeds, ends, list(map(float, spacing)), gamma))
 
 
 def _walk(
-    image: Tensor, seeds: Tensor, ends: Tensor, spacing: list[float], lost: float
+    image: Tensor, seeds: Tensor, ends: Tensor, spacing: list[float], lost: Tensor
 ) -> Generator[Step, None, Tensor]:
     """Coarse to fine: the answer at half the resolution, enlarged, is the first guess."""
     size, start = seeds.shape, ends
@@ -67,12 +69,12 @@ def _walk(
         step = halving(size)
         wider = [s * t for s, t in zip(spacing, step, strict=True)]
         smaller = (halve(image, step), halve_seeds(seeds, len(ends), step), halve(ends, step))
-        coarse = yield from _walk(*smaller, wider, coarser(lost, spacing, wider))
+        coarse = yield from _walk(*smaller, wider, coarser(halve(lost[None], step)[0], spacing, wider))
         start = enlarge(coarse, size)
     return (yield from _solve(image, seeds, ends, spacing, lost, start))
 
 
-def coarser(lost: float, spacing: Sequence[float], wider: Sequence[float]) -> float:
+def coarser(lost: Tensor, spacing: Sequence[float], wider: Sequence[float]) -> Tensor:
     """γ for wider voxels: a tie weakens with the square of the distance, so γ grows with it."""
     return lost * (min(wider) / min(spacing)) ** 2
 
@@ -102,7 +104,7 @@ def halve_seeds(seeds: Tensor, classes: int, step: Sequence[int]) -> Tensor:
 
 
 def _solve(
-    image: Tensor, seeds: Tensor, ends: Tensor, spacing: list[float], lost: float, start: Tensor
+    image: Tensor, seeds: Tensor, ends: Tensor, spacing: list[float], lost: Tensor, start: Tensor
 ) -> Generator[Step, None, Tensor]:
     """(L + γ) x = γ·ends at the unknown voxels, by conjugate gradients, all classes at once.
 
@@ -155,7 +157,7 @@ def _diagonal(ties: list[Tensor], size: Sequence[int]) -> Tensor:
     return diagonal
 
 
-def _push(x: Tensor, ties: list[Tensor], lost: float) -> Tensor:
+def _push(x: Tensor, ties: list[Tensor], lost: Tensor) -> Tensor:
     """(L + γ) x for (K, *S): Σ_j w_ij (x_i − x_j) + γ x_i."""
     out = lost * x
     for axis, tie in enumerate(ties, 1):
