@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wsseg.propagate import Meaning, Objects
 
 SAID = {"marked": 0.0, "alike": 1.0}  # how far the head is trusted where the user says what strokes mean
-LEADS = 0.05  # how far, from where on its word is shown first
+LEADS = 0.015  # how far, from where on its word is shown first
 
 
 @dataclass(frozen=True, eq=False)

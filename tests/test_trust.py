@@ -54,9 +54,9 @@ def test_sureness_is_1_where_a_class_is_certain_and_0_where_two_are_as_likely():
 def test_a_head_is_trusted_that_is_sure_or_finds_hidden_strokes():
     assert trust(0.95, None) == trust(1.0, None) == trust(1.0, -1.0) == 1
     assert trust(0.3, 1.0) == 1  # it finds all, walks nothing
-    assert trust(0.475, None) == trust(0.475, 0.0) == pytest.approx(0.5**12)
-    assert trust(0.475, 0.5) == pytest.approx(0.5**6)
-    assert trust(0.475, -0.5) == pytest.approx(0.5**18)
+    assert trust(0.475, None) == trust(0.475, 0.0) == pytest.approx(0.5**16)
+    assert trust(0.475, 0.5) == pytest.approx(0.5**8)
+    assert trust(0.475, -0.5) == pytest.approx(0.5**24)
 
 
 def test_walks_end_where_the_head_is_sure():
