@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from wsseg.propagate import Meaning, Objects
 
 SAID = {"marked": 0.0, "alike": 1.0}  # how far the head is trusted where the user says what strokes mean
-LEADS = 0.015  # how far, from where on its word is shown first
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +144,9 @@ class _Word:
 
     @property
     def leads(self) -> bool:
+        """Whether the head's word is shown first."""
+        from wsseg.trust import LEADS
+
         return self.trusted >= LEADS
 
 

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 import napari_plugin.instanttool
 import wsseg.instant
 import wsseg.propagate
+import wsseg.trust
 from napari_plugin.controller import Controller
 from napari_plugin.events import Opened, Preview
 from napari_plugin.layers import KEY
@@ -154,7 +155,7 @@ def test_clicks_and_finished_slices_count():
 @pytest.fixture
 def slice_by_slice(monkeypatch):
     """As in a large volume with many objects: the head alone answers, 24 slices, one by one."""
-    monkeypatch.setattr(napari_plugin.instantwork, "LEADS", 0.0)
+    monkeypatch.setattr(wsseg.trust, "LEADS", 0.0)
     monkeypatch.setattr(wsseg.instant, "PIECE", 24 * 24)
     monkeypatch.setattr(wsseg.propagate, "VOXELS", 24**3 // 2)
 

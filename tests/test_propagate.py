@@ -13,13 +13,11 @@ from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
 from wsseg.propagate import (
     WEIGHT,
-    hide_strokes,
     honour,
     propagate,
     scribbled,
     walk,
     walked_every,
-    what_is_meant,
 )
 from wsseg.steps import finish
 from wsseg.weak import WeakLabels
@@ -28,7 +26,7 @@ CPU = torch.device("cpu")
 SIDE = {2: 64, 3: 40}
 
 
-def _scene(dims: int, objects: int, marked: int) -> tuple[Sample, np.ndarray]:
+def balls(dims: int, objects: int, marked: int) -> tuple[Sample, np.ndarray]:
     """Bright balls on a dark, noisy ground; strokes in the first few of them and all around the border."""
     side = SIDE[dims]
     rng = np.random.default_rng(dims)
@@ -49,23 +47,8 @@ def _scene(dims: int, objects: int, marked: int) -> tuple[Sample, np.ndarray]:
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_strokes_tell_whether_all_objects_are_marked_or_some_of_many(dims):
-    many, _ = _scene(dims, 4, 3)
-    one, _ = _scene(dims, 1, 1)
-    assert finish(what_is_meant([many], 2, seed=0, device=CPU)) == "alike"
-    assert finish(what_is_meant([one], 2, seed=0, device=CPU)) == "marked"
-    labels = one.labels
-    middle = SIDE[dims] // 2 // 2
-    for shift in (-5, 5) if dims == 2 else (-3, 3):  # two more strokes in the same object
-        place = (middle + shift, *[middle] * (dims - 1))
-        labels.target[place], labels.weight[place] = 1, 1
-    assert hide_strokes(labels, np.random.default_rng(0)).any()
-    assert finish(what_is_meant([one], 2, seed=0, device=CPU)) == "marked"
-
-
-@pytest.mark.parametrize("dims", [2, 3])
 def test_where_all_is_marked_the_implied_labels_are_the_object(dims):
-    sample, truth = _scene(dims, 1, 1)
+    sample, truth = balls(dims, 1, 1)
     (implied,) = finish(propagate([sample], 2, "marked", CPU))
     labels = implied.labels
     sure = labels.weight > 0.8 * WEIGHT
@@ -78,10 +61,10 @@ def test_where_all_is_marked_the_implied_labels_are_the_object(dims):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_unmarked_objects_stay_unknown_where_some_of_many_are_marked(dims):
-    sample, truth = _scene(dims, 4, 2)
+    sample, truth = balls(dims, 4, 2)
     (alike,) = finish(propagate([sample], 2, "alike", CPU))
     (marked,) = finish(propagate([sample], 2, "marked", CPU))
-    unmarked = truth & ~_scene(dims, 2, 2)[1]
+    unmarked = truth & ~balls(dims, 2, 2)[1]
     wrong = [(s.labels.weight * (s.labels.target == 0))[unmarked].mean() for s in (alike, marked)]
     assert wrong[0] < 0.1 * WEIGHT
     assert wrong[1] > 3 * wrong[0]  # the harm that "alike" is there to prevent
@@ -90,7 +73,7 @@ def test_unmarked_objects_stay_unknown_where_some_of_many_are_marked(dims):
 
 
 def test_finished_slices_masks_and_a_single_class_are_no_strokes():
-    sample, _ = _scene(3, 1, 1)
+    sample, _ = balls(3, 1, 1)
     assert scribbled(sample)
     labels = sample.labels
     slices = labels.weight.copy()
@@ -100,34 +83,23 @@ def test_finished_slices_masks_and_a_single_class_are_no_strokes():
     ground = replace(labels, weight=labels.weight * (labels.target == 0))
     assert not scribbled(replace(sample, labels=ground))
     dense = replace(sample, labels=replace(labels, weight=np.ones_like(slices)))
-    assert finish(what_is_meant([dense], 2, seed=0, device=CPU)) is None
     assert finish(propagate([dense], 2, "marked", CPU))[0] is dense
     assert finish(propagate([sample], 2, None, CPU))[0] is sample
 
 
-def test_half_the_strokes_of_a_class_are_hidden_and_never_the_background():
-    sample, _ = _scene(2, 4, 4)
-    hidden = hide_strokes(sample.labels, np.random.default_rng(0))
-    strokes = sample.labels.known & (sample.labels.target == 1)
-    assert hidden[strokes].sum() == strokes.sum() // 2
-    assert not hidden[~strokes].any()
-    few, _ = _scene(2, 2, 2)
-    assert not hide_strokes(few.labels, np.random.default_rng(0)).any()
-
-
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_mask_honours_strokes_and_edges(dims):
-    sample, truth = _scene(dims, 4, 2)
+    sample, truth = balls(dims, 4, 2)
     rough = np.clip(truth + np.random.default_rng(0).normal(0, 0.7, truth.shape), 0, 1).astype(np.float32)
     said = np.stack([1 - rough, rough])
     honoured = honour(sample, said, "alike", CPU, 2)
     assert ((honoured[1] > 0.5) == truth).mean() > 0.99 > (said.argmax(0) == truth).mean()
-    one, alone = _scene(dims, 1, 1)
+    one, alone = balls(dims, 1, 1)
     assert ((honour(one, None, "marked", CPU, 2).argmax(0) == 1) == alone).mean() > 0.99
 
 
 def test_what_is_no_stroke_is_kept_to_the_voxel_and_the_rest_left_alone():
-    sample, truth = _scene(3, 1, 1)
+    sample, truth = balls(3, 1, 1)
     weight = np.zeros_like(sample.labels.weight)
     weight[:, 5] = 1
     slices = replace(sample, labels=replace(sample.labels, weight=weight))
@@ -141,7 +113,7 @@ def test_what_is_no_stroke_is_kept_to_the_voxel_and_the_rest_left_alone():
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_large_images_are_walked_coarsely_with_much_the_same_result(dims, monkeypatch):
-    sample, truth = _scene(dims, 1, 1)
+    sample, truth = balls(dims, 1, 1)
     monkeypatch.setattr(wsseg.propagate, "VOXELS", truth.size // 2)
     (implied,) = finish(propagate([sample], 2, "marked", CPU))
     assert implied.labels.target.shape == truth.shape

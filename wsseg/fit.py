@@ -21,10 +21,11 @@ from wsseg.errors import InputError
 from wsseg.heldback import estimate, hold_back
 from wsseg.hints import Hints
 from wsseg.images import Image
+from wsseg.meaning import what_is_meant
 from wsseg.model import Model, ModelConfig, outputs_of
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample, plan_patch
-from wsseg.propagate import Objects, propagate, what_is_meant
+from wsseg.propagate import Objects, propagate
 from wsseg.steps import Step, finish
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import Term, TrainConfig, Trainer

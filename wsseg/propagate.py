@@ -8,8 +8,7 @@ one that sees the strokes alone. How far the walk may be trusted depends on what
   walk then calls the unmarked ones background. But edges hold it off: when a small share of each walk is lost
   at each voxel, few arrive in there, and they stay unknown.
 
-The strokes tell which it is. Where three or more places of a class are marked, some are hidden, and the walk
-starts from the others: does it find the hidden ones? If nowhere so many are marked, what is marked is meant.
+The strokes tell which it is: see `wsseg.meaning`.
 """
 
 from collections.abc import Generator, Sequence
@@ -18,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from wsseg.patches import Sample
 from wsseg.steps import Step, finish
@@ -36,10 +34,7 @@ TOLD = {
 LOST = {2: 1e-4, 3: 3e-3}
 PULL = {2: 1e-2, 3: 1e-1}  # likewise, where lost walks end in what a network says
 WEIGHT = 0.5  # an implied label counts at most half of what a person said
-PLACES = 3  # strokes of a class in an image from which some are hidden to test the walk
-RIGHT = 0.9  # share of hidden voxels that the walk must find to be trusted anywhere, mean over classes
-IMAGES = 8  # images tested at most
-COARSE = 2**15  # voxels at which strokes are hidden and found again; decides as the full resolution does
+COARSE = 2**15  # voxels at which strokes are hidden and found again, and answers come first
 VOXELS = 2**19  # larger images are walked at a coarser resolution: 1 s and not 20 s for a brain at 2 mm
 
 
@@ -74,52 +69,6 @@ def scribbled(sample: Sample) -> bool:
     axes = range(known.ndim) if known.ndim == 3 else ()
     finished = any(known.all(tuple(a for a in axes if a != axis)).any() for axis in axes)
     return not known.all() and not finished and len(sample.labels.counts()) > 1
-
-
-def what_is_meant(
-    samples: Sequence[Sample], classes: int, *, seed: int, device: torch.device
-) -> Generator[Step, None, Objects | None]:
-    """Whether every object has been marked, or some of many that look alike; None where there are no strokes.
-
-    The Steps are those of the walks.
-
-    Args:
-        samples: Images with labels; those without strokes don't matter.
-        classes: Network outputs K.
-        seed: Chooses which strokes are hidden.
-        device: Where to compute.
-    """
-    rng = np.random.default_rng((seed, 0x5712))
-    right, asked = np.zeros(classes), np.zeros(classes)
-    strokes = [sample for sample in samples if scribbled(sample)]
-    tested = 0
-    for sample in strokes:
-        hidden = hide_strokes(sample.labels, rng)
-        if not hidden.any():
-            continue
-        left = replace(sample.labels, weight=np.where(hidden, 0, sample.labels.weight).astype(np.float32))
-        left_alone = replace(sample, labels=left)
-        found = (yield from walk(left_alone, classes, 0.0, device, voxels=COARSE)).argmax(0)
-        truth = sample.labels.target[hidden]
-        asked += np.bincount(truth, minlength=classes)
-        right += np.bincount(truth[found[hidden] == truth], minlength=classes)
-        tested += 1
-        if tested == IMAGES:
-            break
-    if not strokes:
-        return None
-    seen = asked > 0
-    return "alike" if seen.any() and (right[seen] / asked[seen]).mean() < RIGHT else "marked"
-
-
-def hide_strokes(labels: WeakLabels, rng: np.random.Generator) -> np.ndarray:
-    """bool (*S): half the strokes of every class but background that has `PLACES` or more."""
-    hidden = np.zeros(labels.target.shape, bool)
-    for k in labels.counts():
-        marks, count = ndimage.label(labels.known & (labels.target == k), np.ones((3,) * hidden.ndim))
-        if k and count >= PLACES:
-            hidden |= np.isin(marks, rng.permutation(count)[: count // 2] + 1)
-    return hidden
 
 
 def walk(

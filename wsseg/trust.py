@@ -29,6 +29,7 @@ from wsseg.weak import WeakLabels
 PULL = 0.1  # share of a walk that ends in the word of a head that is trusted, at each voxel where it is sure
 SURE = 0.95  # such a head is so sure in the mean over the image
 POWER = 16  # of what a head is less sure, where hidden strokes say nothing for it or against it
+LEADS = 0.015  # how far a head is trusted, from where on its word counts for more than the walk's
 
 
 def sureness(chances: np.ndarray) -> np.ndarray:
