@@ -31,7 +31,7 @@ class TrainRows(QWidget):
         for meaning, words in MEANINGS.items():
             self.objects.addItem(words, meaning)
         self.objects.setToolTip(
-            "Every object: the mask is what strokes reach. Examples: the network finds the others too."
+            "Every object: the mask is what strokes reach. Examples: what looks like them is found too."
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
