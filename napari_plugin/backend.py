@@ -22,7 +22,7 @@ from wsseg.steps import Step
 
 Need = Literal["answers", "networks"]
 MODULES: dict[Need, tuple[str, ...]] = {
-    "answers": ("wsseg.instant", "wsseg.propagate", "wsseg.features", "wsseg.weak"),
+    "answers": ("wsseg.trust", "wsseg.weak"),  # with instant, propagate and features
     "networks": ("wsseg.fit", "wsseg.predict", "torch.optim", "torch._dynamo"),  # AdamW wants the last one
 }
 TURN = 1e-3  # seconds that a thread may keep others from calling Python; by itself five times as long

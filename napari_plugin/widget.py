@@ -57,7 +57,7 @@ KEYS = {
     "Shift+U": "accept this slice of the mask, or not",
     "Shift+H": "hold this slice out for testing, or not",
 }
-DRAWN = 200  # milliseconds until the panel is there
+DRAWN = 200  # milliseconds in which the panel is drawn
 UNDO_KEYS = {"Ctrl+Z": "undo, whatever came last", "Ctrl+Shift+Z": "redo"}  # bound by the row of buttons
 
 
@@ -74,8 +74,9 @@ class SegmentWidget(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._build()
         self._listen()
-        # by the time that hints are painted it is done; the panel, which imports much itself, is drawn before
-        QTimer.singleShot(DRAWN, begin_loading)
+        # By the time that hints are painted it is done. The panel is drawn before: time runs from when the
+        # window next does what has come together until then.
+        QTimer.singleShot(0, lambda: QTimer.singleShot(DRAWN, begin_loading))
         self._list_layers()
 
     # what is on it
