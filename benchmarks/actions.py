@@ -5,10 +5,11 @@ draws one through the largest wrong piece that it sees: anywhere in a picture, i
 slice, a rule of `wsseg.guidance` tells (`--places`); one without an error costs a look and is passed over.
 An action takes the seconds of `wsseg.robot.SECONDS`.
 
-The mask on show is the instant head's, so the strokes are those that it needs; all others are given the same
-ones: `forest` is scikit-image's default forest on its own multi-scale features (as ilastik's), `network` the
-one that the plugin trains meanwhile, `--pace` steps an action with the hints swapped in as they come, and
-`on show` what the panel shows by itself: the head's, then from a third of the training on the network's.
+What is on show is what the panel shows by itself: the answer while drawing (`instant`), from a third of
+training on the mask of the network that the plugin trains meanwhile (`network`), `--pace` steps an action
+with the hints swapped in as they come. So the strokes are those that the mask on show needs; all methods
+are given the same ones. `forest` is scikit-image's default forest on its own multi-scale features (as
+ilastik's).
 
 nuclei: every 30th picture; human: every third; hippocampus: every 30th of the first 100 volumes; em: three
 bodies, each alone, half the resolution. Dice is the mean over classes and images.
@@ -29,9 +30,10 @@ from sklearn.ensemble import RandomForestClassifier
 from benchmarks.common import keep, options, pack, table
 from benchmarks.interactive import hippocampus
 from benchmarks.scribbles import Task, human, nuclei
+from napari_plugin.events import in_bytes
 from napari_plugin.instantwork import Answer, Looked, look, respond
 from wsseg.fit import make_sample, prepare, read_strokes
-from wsseg.guidance import Rule, Situation, suggest
+from wsseg.guidance import Rule, Situation, doubt_of, suggest
 from wsseg.hints import BACKGROUND, Hints
 from wsseg.images import Image
 from wsseg.instant import Focus
@@ -179,7 +181,10 @@ class Forest:
 
 
 class Network:
-    """The network that is trained meanwhile."""
+    """The network that is trained meanwhile, and what it says so far."""
+
+    mask: np.ndarray
+    doubt: np.ndarray
 
     def __init__(self, task: Task, steps: int, seed: int) -> None:
         self.task = task
@@ -187,8 +192,8 @@ class Network:
         self.config = TrainConfig(steps=steps, seed=seed)
         self.trainer: Trainer | None = None
 
-    def says(self, painted: np.ndarray, steps: int) -> np.ndarray:
-        """The mask after so many more steps with these strokes."""
+    def learn(self, painted: np.ndarray, steps: int) -> None:
+        """So many more steps with these strokes, and the mask and doubt after them."""
         hints = Hints(painted.shape, scribbles=painted)
         sample = make_sample(self.task.image, hints, self.classes, Normalisation(), self.task.group)
         objects, (implied,) = finish(read_strokes([sample], self.classes, self.config))
@@ -201,9 +206,10 @@ class Network:
             pass
         predictor = Predictor(self.trainer.model)
         said = predictor.predict(sample.image, keep_probabilities=True)
-        mask = predictor.honour(said, sample).mask
-        assert mask is not None
-        return mask
+        said = predictor.honour(said, sample)
+        assert said.mask is not None
+        assert said.probabilities is not None
+        self.mask, self.doubt = said.mask, in_bytes(doubt_of(said.probabilities))
 
 
 def _dice(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -218,19 +224,21 @@ def one(
     truth = task.truth.astype(np.int64)
     robot = Robot(truth, task.image.spacing, np.random.default_rng([seed, truth.size]))
     looked = finish(look(task.image, task.group))
-    shown = Answered(looked, np.zeros(truth.shape, np.uint8), np.zeros(truth.shape, np.uint8))
+    answer = Answered(looked, np.zeros(truth.shape, np.uint8), np.zeros(truth.shape, np.uint8))
     forest = Forest(task.image)
     network = Network(task, pace * actions, seed) if pace else None
-    curves: dict[str, list[float]] = {"instant": [], "forest": []}
+    shown: Answered | Network = answer
+    curves: dict[str, list[float]] = {}
     seconds: list[float] = []
     robot.begin()
     for count in range(1, actions + 1):
-        shown.learn(robot.painted.copy())
-        masks = {"instant": shown.mask, "forest": forest.says(robot.painted)}
+        answer.learn(robot.painted.copy())
+        masks = {"instant": answer.mask, "forest": forest.says(robot.painted)}
         if network is not None:
-            masks["network"] = network.says(robot.painted.copy(), pace)
-            settled = count * SETTLED > actions
-            masks["on show"] = masks["network" if settled else "instant"]
+            network.learn(robot.painted.copy(), pace)
+            masks["network"] = network.mask
+            shown = network if count * SETTLED > actions else answer
+            masks["on show"] = shown.mask
         for method, mask in masks.items():
             curves.setdefault(method, []).append(_dice(mask, truth))
         seconds.append(robot.seconds)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from wsseg.patches import Sample
     from wsseg.propagate import Meaning, Objects
 
-SAID = {"marked": 0.0, "alike": 1.0}  # how far the head is trusted where the user says what strokes mean
-
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -169,11 +167,10 @@ class _Reply:
 
     def word(self, objects: "Meaning", more: float | None) -> _Word:
         """How far the head is trusted."""
-        from wsseg.trust import sureness, trust
+        from wsseg.trust import SAID, sureness, trust
 
-        return _Word(
-            SAID[objects] if objects in SAID else trust(float(sureness(self.sparse).mean()), more), more
-        )
+        said = SAID.get(objects)
+        return _Word(trust(float(sureness(self.sparse).mean()), more) if said is None else said, more)
 
     def soon(self, word: _Word) -> Generator[Answer | Step, None, np.ndarray | None]:
         """What can be shown at once; returns the head's word (K, *S), where it is known and needed."""

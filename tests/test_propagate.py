@@ -7,14 +7,11 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-import wsseg.propagate
 from wsseg.images import Image
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample
 from wsseg.propagate import (
-    WEIGHT,
     honour,
-    propagate,
     scribbled,
     walk,
     walked_every,
@@ -46,32 +43,6 @@ def balls(dims: int, objects: int, marked: int) -> tuple[Sample, np.ndarray]:
     return Sample(image, labels, Normalisation().measure(image)), truth
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_where_all_is_marked_the_implied_labels_are_the_object(dims):
-    sample, truth = balls(dims, 1, 1)
-    (implied,) = finish(propagate([sample], 2, "marked", CPU))
-    labels = implied.labels
-    sure = labels.weight > 0.8 * WEIGHT
-    assert sure.mean() > 0.8
-    assert (labels.target == truth)[sure].mean() > 0.99
-    known = sample.labels.known
-    np.testing.assert_array_equal(labels.weight[known], 1)
-    assert labels.weight[~known].max() <= WEIGHT
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_unmarked_objects_stay_unknown_where_some_of_many_are_marked(dims):
-    sample, truth = balls(dims, 4, 2)
-    (alike,) = finish(propagate([sample], 2, "alike", CPU))
-    (marked,) = finish(propagate([sample], 2, "marked", CPU))
-    unmarked = truth & ~balls(dims, 2, 2)[1]
-    wrong = [(s.labels.weight * (s.labels.target == 0))[unmarked].mean() for s in (alike, marked)]
-    assert wrong[0] < 0.1 * WEIGHT
-    assert wrong[1] > 3 * wrong[0]  # the harm that "alike" is there to prevent
-    near = truth & (alike.labels.weight > 0)
-    assert (alike.labels.target[near] == 1).mean() > 0.9
-
-
 def test_finished_slices_masks_and_a_single_class_are_no_strokes():
     sample, _ = balls(3, 1, 1)
     assert scribbled(sample)
@@ -82,9 +53,6 @@ def test_finished_slices_masks_and_a_single_class_are_no_strokes():
     assert not scribbled(replace(sample, labels=replace(labels, weight=np.ones_like(slices))))
     ground = replace(labels, weight=labels.weight * (labels.target == 0))
     assert not scribbled(replace(sample, labels=ground))
-    dense = replace(sample, labels=replace(labels, weight=np.ones_like(slices)))
-    assert finish(propagate([dense], 2, "marked", CPU))[0] is dense
-    assert finish(propagate([sample], 2, None, CPU))[0] is sample
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -109,15 +77,6 @@ def test_what_is_no_stroke_is_kept_to_the_voxel_and_the_rest_left_alone():
     rest = weight == 0
     np.testing.assert_array_equal(honoured[:, rest], said[:, rest])
     assert said.max() == 0.5  # what was handed in is left alone
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_large_images_are_walked_coarsely_with_much_the_same_result(dims, monkeypatch):
-    sample, truth = balls(dims, 1, 1)
-    monkeypatch.setattr(wsseg.propagate, "VOXELS", truth.size // 2)
-    (implied,) = finish(propagate([sample], 2, "marked", CPU))
-    assert implied.labels.target.shape == truth.shape
-    assert (implied.labels.target == truth).mean() > 0.97
 
 
 @pytest.mark.parametrize("size", [(40, 50), (20, 9, 30)])

@@ -21,11 +21,12 @@ from wsseg.errors import InputError
 from wsseg.heldback import estimate, hold_back
 from wsseg.hints import Hints
 from wsseg.images import Image
+from wsseg.implied import propagate
 from wsseg.meaning import what_is_meant
 from wsseg.model import Model, ModelConfig, outputs_of
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample, plan_patch
-from wsseg.propagate import Objects, propagate
+from wsseg.propagate import Objects
 from wsseg.steps import Step, finish
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import Term, TrainConfig, Trainer
@@ -223,13 +224,13 @@ def _with_architecture(plan: ModelConfig, shape: EncoderConfig, what: str) -> Mo
 def read_strokes(
     samples: Sequence[Sample], classes: Mapping[int, str], config: TrainConfig
 ) -> Generator[Step, None, tuple[Objects | None, list[Sample]]]:
-    """What strokes mean, and the samples with what they imply around them (see `wsseg.propagate`)."""
+    """What strokes mean, and the samples with what they imply around them (see `wsseg.implied`)."""
     device, outputs = choose_device(config.device), len(classes) + 1
     if config.objects == "auto":
         objects = finish(what_is_meant(samples, outputs, seed=config.seed, device=device))
     else:
         objects = None if config.objects == "off" else config.objects
-    return objects, (yield from propagate(samples, outputs, objects, device))
+    return objects, (yield from propagate(samples, outputs, objects, device, config.objects))
 
 
 def default_steps(samples: Sequence[Sample]) -> int:
@@ -292,9 +293,8 @@ def fit_steps(
         losses, quality = load_checkpoint(checkpoint, trainer, key)
     if held and quality is None:
         whole = {id(sample): done for sample, done in zip(samples, implied, strict=True)}
-        rest = yield from propagate(
-            [sample for sample in early if id(sample) not in whole], len(classes) + 1, objects, trainer.device
-        )
+        thinned = [sample for sample in early if id(sample) not in whole]
+        rest = yield from propagate(thinned, len(classes) + 1, objects, trainer.device, config.objects)
         trainer.set_samples([whole[id(sample)] for sample in early if id(sample) in whole] + rest)
     saved = time.monotonic()
     run = trainer.steps()

@@ -15,15 +15,14 @@ from scipy import ndimage
 from wsseg.features import feature_steps, memory_needed
 from wsseg.instant import fit_head
 from wsseg.patches import Sample
-from wsseg.propagate import COARSE, Objects, scribbled, walk, walked_every
+from wsseg.propagate import COARSE, Objects, scribbled, walk
 from wsseg.steps import Step
-from wsseg.trust import LEADS, finds_more, sureness, trust
+from wsseg.trust import LEADS, LIMIT, finds_more, how_sure, trust
 from wsseg.weak import WeakLabels
 
 PLACES = 3  # strokes of a class in an image from which some are hidden to test the walk
 RIGHT = 0.9  # share of hidden voxels that the walk must find to be trusted anywhere, mean over classes
 IMAGES = 8  # images tested at most
-LIMIT = 2**29  # bytes of features up to which an image is looked at
 
 
 def what_is_meant(
@@ -77,8 +76,7 @@ def _trusted(strokes: Sequence[Sample], classes: int, device: torch.device) -> G
     for sample in [s for s in strokes if memory_needed(s.image) <= LIMIT][:IMAGES]:
         features = yield from feature_steps(sample.image, sample.statistics)
         head = fit_head(features, sample.labels, classes)
-        word = head.sparse(features, walked_every(features.shape, COARSE))
-        sure.append(float(sureness(word).mean()))
+        sure.append(how_sure(head, features))
         more.append((yield from finds_more(sample, features, classes, device)) or 0.0)
     return trust(float(np.mean(sure)), float(np.mean(more))) if sure else 0.0
 

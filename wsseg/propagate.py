@@ -1,18 +1,15 @@
-"""What scribbles imply around them, by a random walk from the strokes; docs/sparse.md has its worth.
+"""Walks from the strokes of an image, and masks that follow them; docs/sparse.md has their worth.
 
-A walk from the strokes labels much of an image well, and a network that learns from that does far better than
-one that sees the strokes alone. How far the walk may be trusted depends on what the strokes mean:
+A walk from the strokes labels much of an image well. How far it may be trusted depends on what they mean:
 
 - *marked*: every object there is has been marked, say the one kidney. Then walks may go anywhere.
 - *alike*: some of many objects have been marked, say four of forty nuclei, and all of the kind are wanted. A
-  walk then calls the unmarked ones background. But edges hold it off: when a small share of each walk is lost
-  at each voxel, few arrive in there, and they stay unknown.
+  walk alone then calls the unmarked ones background; it ends in what a head or a network says.
 
 The strokes tell which it is: see `wsseg.meaning`.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -21,7 +18,6 @@ import torch
 from wsseg.patches import Sample
 from wsseg.steps import Step, finish
 from wsseg.walker import coarser, enlarge, halve, halve_seeds, halving, random_walker
-from wsseg.weak import WeakLabels
 
 Objects = Literal["marked", "alike"]
 Meaning = Literal["auto", "marked", "alike", "off"]  # as asked for: auto finds out, off implies nothing
@@ -29,36 +25,11 @@ TOLD = {
     "marked": "Strokes were taken to mark every object there is: around them, only they count.",
     "alike": "Strokes were taken as examples: more of the same is found elsewhere.",
 }
-# Share of a walk that is lost at each voxel where objects are alike, by dimensions: in 3D far more ways lead
-# into an object. At these a walk was right about 97 % of what it labelled on nuclei in 2D, 95 % in 3D.
-LOST = {2: 1e-4, 3: 3e-3}
-PULL = {2: 1e-2, 3: 1e-1}  # likewise, where lost walks end in what a network says
-WEIGHT = 0.5  # an implied label counts at most half of what a person said
+# Share of a walk that ends at each voxel in what a network says, by dimensions: in 3D far more ways lead
+# into an object.
+PULL = {2: 1e-2, 3: 1e-1}
 COARSE = 2**15  # voxels at which strokes are hidden and found again, and answers come first
 VOXELS = 2**19  # larger images are walked at a coarser resolution: 1 s and not 20 s for a brain at 2 mm
-
-
-def propagate(
-    samples: Sequence[Sample], classes: int, objects: Objects | None, device: torch.device
-) -> Generator[Step, None, list[Sample]]:
-    """Add what walks from the strokes imply to the labels of every image that has strokes, one Step an image.
-
-    The weight of an implied label grows from 0, where half of the walks arrive at the likeliest class, to
-    `WEIGHT`, where all do.
-
-    Args:
-        samples: Images with labels.
-        classes: Network outputs K, background among them.
-        objects: What the strokes mean; None = add nothing.
-        device: Where to compute.
-    """
-    out = list(samples)
-    which = [i for i, sample in enumerate(samples) if scribbled(sample)] if objects else []
-    for done, index in enumerate(which, 1):
-        assert objects is not None
-        out[index] = replace(samples[index], labels=_implied(samples[index], classes, objects, device))
-        yield Step("propagate", done, len(which))
-    return out
 
 
 def scribbled(sample: Sample) -> bool:
@@ -150,14 +121,3 @@ def honour(
     out = probabilities.copy()
     out[:, known] = np.eye(classes, dtype=np.float32)[sample.labels.target[known]].T
     return out
-
-
-def _implied(sample: Sample, classes: int, objects: Objects, device: torch.device) -> WeakLabels:
-    labels = sample.labels
-    lost = LOST[sample.image.ndim] if objects == "alike" else 0.0
-    chances = finish(walk(sample, classes, lost, device))
-    weight = WEIGHT * np.clip(2 * chances.max(0) - 1, 0, 1)
-    return WeakLabels(
-        np.where(labels.known, labels.target, chances.argmax(0)),
-        np.where(labels.known, labels.weight, weight).astype(np.float32),
-    )

@@ -20,21 +20,28 @@ import torch
 from scipy import ndimage
 
 from wsseg.features import Features
-from wsseg.instant import fit_head
+from wsseg.instant import Head, fit_head
 from wsseg.patches import Sample
-from wsseg.propagate import COARSE, walk
+from wsseg.propagate import COARSE, walk, walked_every
 from wsseg.steps import Step
 from wsseg.weak import WeakLabels
 
 PULL = 0.1  # share of a walk that ends in the word of a head that is trusted, at each voxel where it is sure
 SURE = 0.95  # such a head is so sure in the mean over the image
 POWER = 16  # of what a head is less sure, where hidden strokes say nothing for it or against it
+SAID = {"marked": 0.0, "alike": 1.0}  # how far a head is trusted where the user says what strokes mean
+LIMIT = 2**29  # bytes of features up to which an image is looked at without being asked to
 LEADS = 0.015  # how far a head is trusted, from where on its word counts for more than the walk's
 
 
 def sureness(chances: np.ndarray) -> np.ndarray:
     """How sure a head is at each voxel, 0 to 1, of the chances of each class (K, *S): float32 (*S)."""
     return np.clip(2 * chances.max(0) - 1, 0, 1)
+
+
+def how_sure(head: Head, features: Features) -> float:
+    """In the mean over the image, 0 to 1."""
+    return float(sureness(head.sparse(features, walked_every(features.shape, COARSE))).mean())
 
 
 def finds_more(
