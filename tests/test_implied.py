@@ -82,3 +82,18 @@ def test_large_images_are_walked_coarsely_with_much_the_same_result(dims, monkey
     labels = implied(sample, "marked").labels
     assert labels.target.shape == truth.shape
     assert (labels.target == truth).mean() > 0.97
+
+
+def test_between_its_parts_it_can_be_stopped_and_each_is_told_as_one_of_the_image():
+    values, truth = blobs(2, 8)
+    sample = marked(values, strokes(truth, (1, 5)))
+    told = list(propagate([sample, sample], 2, "alike", CPU))
+    assert {(step.stage, step.total) for step in told} == {("propagate", 2)}
+    assert [step.index for step in told] == sorted(step.index for step in told)
+    assert [step.index for step in told].count(0) > 1  # features and walks of the first image
+    assert told[-1].index == 2
+    steps = propagate([sample, sample], 2, "alike", CPU)
+    next(steps)
+    steps.close()
+    with pytest.raises(StopIteration):
+        next(steps)

@@ -27,7 +27,7 @@ from wsseg.model import Model, ModelConfig, outputs_of
 from wsseg.normalise import Normalisation
 from wsseg.patches import Sample, plan_patch
 from wsseg.propagate import Objects
-from wsseg.steps import Step, finish
+from wsseg.steps import Step, told_as
 from wsseg.symmetry import flip_axes, turn_planes
 from wsseg.train import Term, TrainConfig, Trainer
 from wsseg.unet import EncoderConfig, plan_encoder
@@ -227,7 +227,8 @@ def read_strokes(
     """What strokes mean, and the samples with what they imply around them (see `wsseg.implied`)."""
     device, outputs = choose_device(config.device), len(classes) + 1
     if config.objects == "auto":
-        objects = finish(what_is_meant(samples, outputs, seed=config.seed, device=device))
+        finding_out = what_is_meant(samples, outputs, seed=config.seed, device=device)
+        objects = yield from told_as(Step("propagate", 0, len(samples)), finding_out)
     else:
         objects = None if config.objects == "off" else config.objects
     return objects, (yield from propagate(samples, outputs, objects, device, config.objects))

@@ -17,7 +17,7 @@ from wsseg.features import feature_steps, memory_needed
 from wsseg.instant import fit_head
 from wsseg.patches import Sample
 from wsseg.propagate import VOXELS, Meaning, Objects, scribbled, walk, walked_every
-from wsseg.steps import Step
+from wsseg.steps import Step, told_as
 from wsseg.trust import LIMIT, SAID, finds_more, how_sure, pull, trust
 from wsseg.weak import WeakLabels
 
@@ -34,7 +34,7 @@ def propagate(
     device: torch.device,
     said: Meaning = "auto",
 ) -> Generator[Step, None, list[Sample]]:
-    """Add what strokes imply to the labels of every image that has strokes, one Step an image and its parts.
+    """Add what strokes imply to the labels of every image that has strokes; Steps count these images.
 
     The weight of an implied label grows from 0, where the likeliest class has half of all walks, to `WEIGHT`,
     where it has all.
@@ -51,11 +51,12 @@ def propagate(
     for done, index in enumerate(which, 1):
         sample = samples[index]
         if objects == "marked":
-            chances = yield from walk(sample, classes, 0.0, device)
+            steps = walk(sample, classes, 0.0, device)
         elif memory_needed(sample.image) > LIMIT:
-            chances = yield from walk(sample, classes, LOST[sample.image.ndim], device)
+            steps = walk(sample, classes, LOST[sample.image.ndim], device)
         else:
-            chances = yield from _answer(sample, classes, device, SAID.get(said))
+            steps = _answer(sample, classes, device, SAID.get(said))
+        chances = yield from told_as(Step("propagate", done - 1, len(which)), steps)
         out[index] = replace(sample, labels=_with(sample.labels, chances))
         yield Step("propagate", done, len(which))
     return out

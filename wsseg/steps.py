@@ -37,3 +37,16 @@ def finish(steps: Generator[Step, None, Result]) -> Result:
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def told_as(step: Step, steps: Generator[Step, None, Result]) -> Generator[Step, None, Result]:
+    """Steps of a part of the work, each told as this step of the whole; gives back the part's result."""
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            yield step
+    finally:
+        steps.close()
