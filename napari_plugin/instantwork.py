@@ -1,7 +1,7 @@
 """What a worker does while one draws: features once, then an answer to each stroke. No Qt, no napari."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -113,9 +113,11 @@ def respond(
     if len(classes) < 2:
         yield Answer(_whole(features), np.zeros(features.shape, np.uint8))
         return
-    count = classes[-1] + 1  # a class is its own output
+    # outputs are background and the classes that are painted: ids may go up to 254
+    ids = np.array([0, *(k for k in classes if k)], np.uint8)
+    labels, count = replace(labels, target=np.searchsorted(ids, labels.target)), len(ids)
     sample = Sample(looked.image, labels, looked.statistics)
-    reply = _Reply(sample, features, fit_head(features, labels, count), count, focus)
+    reply = _Reply(sample, features, fit_head(features, labels, count), ids, focus)
     if objects == "off" or not scribbled(sample):
         yield from reply.pieces(None, None)
         return
@@ -155,7 +157,7 @@ class _Reply:
     sample: "Sample"
     features: "Features"
     head: "Head"
-    classes: int
+    ids: np.ndarray  # of the classes, output by output
     focus: "Focus"
 
     @cached_property
@@ -180,7 +182,7 @@ class _Reply:
             yield from self._walked(self.sparse, COARSE, word)
             return None
         small = np.prod(self.features.shape) <= VOXELS
-        chances = np.zeros((self.classes, *self.features.shape), np.float32) if small else None
+        chances = np.zeros((len(self.ids), *self.features.shape), np.float32) if small else None
         yield from self.pieces(word, chances)
         return chances
 
@@ -198,7 +200,7 @@ class _Reply:
         from wsseg.instant import answer
 
         for region, part in answer(self.features, self.head, self.sample.labels, self.focus):
-            yield _answer(region, part, word)
+            yield self._answer(region, part, word)
             if into is not None:
                 into[(slice(None), *region)] = part
 
@@ -209,15 +211,14 @@ class _Reply:
         from wsseg.trust import pull
 
         drawn, cpu = pull(chances, word.trusted), torch.device("cpu")
-        said = yield from walk(self.sample, self.classes, drawn, cpu, chances, voxels=voxels)
-        yield _answer(_whole(self.features), said, word)
+        said = yield from walk(self.sample, len(self.ids), drawn, cpu, chances, voxels=voxels)
+        yield self._answer(_whole(self.features), said, word)
+
+    def _answer(self, region: "Region", chances: np.ndarray, word: _Word | None) -> Answer:
+        meant: Objects | None = None if word is None else "alike" if word.leads else "marked"
+        doubt, more = in_bytes(doubt_of(chances)), None if word is None else word.more
+        return Answer(region, self.ids[chances.argmax(0)], doubt, meant, more)
 
 
 def _whole(features: "Features") -> "Region":
     return tuple(slice(0, n) for n in features.shape)
-
-
-def _answer(region: "Region", chances: np.ndarray, word: _Word | None) -> Answer:
-    meant: Objects | None = None if word is None else "alike" if word.leads else "marked"
-    doubt, more = in_bytes(doubt_of(chances)), None if word is None else word.more
-    return Answer(region, chances.argmax(0).astype(np.uint8), doubt, meant, more)

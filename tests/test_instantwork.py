@@ -134,3 +134,19 @@ def test_what_hidden_strokes_said_before_is_taken_for_so_until_they_are_asked(di
     assert dice(rough, truth) < 0.9
     assert last.meant == "marked"
     assert np.array_equal(put_right, kept)
+
+
+def test_class_ids_may_be_any_and_cost_nothing(dims):
+    values, truth = blobs(dims, 8)
+    hints = strokes(truth, (1, 5))
+    high = Hints(truth.shape, scribbles=np.where(hints.scribbles == 1, 200, hints.scribbles))
+    np.testing.assert_array_equal(answers(values, high)[-1], 200 * answers(values, hints)[-1])
+
+
+def test_two_classes_and_no_background_share_the_image(dims):
+    values, truth = blobs(dims, 8)
+    hints = strokes(truth, (1, 5))
+    hints = Hints(truth.shape, scribbles=np.select([hints.scribbles == 1, hints.scribbles > 1], [9, 4]))
+    mask = answers(values, hints)[-1]
+    assert set(np.unique(mask)) == {4, 9}
+    assert (mask[truth == 2] == 9).mean() > 0.7
