@@ -5,7 +5,8 @@ ARGS ?=
 
 # Two threads: what the tests and the demo are timed with, and no fight over few cores.
 export OMP_NUM_THREADS ?= 2
-export QT_API := pyqt6
+# Of all windows; pyside6 is the other one.
+export QT_API ?= pyqt6
 SCREEN := xvfb-run -a -s "-screen 0 1280x1024x24 +extension GLX"
 
 .DEFAULT_GOAL := help
