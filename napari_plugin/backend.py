@@ -22,7 +22,8 @@ from wsseg.steps import Step
 
 Need = Literal["answers", "networks"]
 MODULES: dict[Need, tuple[str, ...]] = {
-    "answers": ("wsseg.trust", "wsseg.weak"),  # with instant, propagate and features
+    # pandas is for napari: its first labels layer imports it, 0.3 s; the others bring instant and features
+    "answers": ("pandas", "wsseg.trust", "wsseg.weak"),
     "networks": ("wsseg.fit", "wsseg.predict", "torch.optim", "torch._dynamo"),  # AdamW wants the last one
 }
 TURN = 1e-3  # seconds that a thread may keep others from calling Python; by itself five times as long

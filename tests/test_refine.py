@@ -13,6 +13,7 @@ from tiny import SIZE, change_boxes, decode, files_in, make_boxed, small_plans, 
 
 import wsseg.refine
 import wsseg.rounds
+import wsseg.train
 from wsseg.boxes import segment, shape_of
 from wsseg.images import read_labels
 from wsseg.recipes import METHODS
@@ -83,6 +84,20 @@ class TestResults:
         told = wsseg_(*arguments, tmp_path / "other", "--terms", "projection,shape", code=2).stderr
         assert "shape" in told
         assert "tightness" in told
+
+    @pytest.mark.parametrize("method", ["boxinst", "box"])
+    def test_only_boxes_without_labels_take_a_smaller_rate(self, tmp_path, boxed, method, monkeypatch, dims):
+        rates = []
+
+        descend = wsseg.train.descend
+
+        def noted(loss, net, optimiser):
+            rates.append(optimiser.param_groups[0]["lr"])
+            descend(loss, net, optimiser)
+
+        monkeypatch.setattr(wsseg.train, "descend", noted)
+        wsseg_("refine", boxed, "--out", tmp_path / "out", "--method", method, "--steps", 2, "--rounds", 1)
+        assert max(rates) == pytest.approx(2e-3 if method == "boxinst" else wsseg.train.usual_rate(dims, 2))
 
     def test_the_dense_field_is_chosen_by_name(self, tmp_path, boxed, monkeypatch):
         pytest.importorskip("pydensecrf.densecrf", reason="the extra crf is not installed")

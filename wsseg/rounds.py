@@ -162,7 +162,12 @@ class Rounds:
         if folder.is_dir():
             return load_model(folder)
         steps = config.train.steps if number == 1 else max(1, round(LATER * config.train.steps))
-        plan = TrainConfig(steps=steps, seed=config.train.seed + number, device=config.train.device)
+        plan = TrainConfig(
+            steps=steps,
+            seed=config.train.seed + number,
+            device=config.train.device,
+            learning_rate=config.recipe.rate,
+        )
         pools = self._pools(plan.seed)
         each = -(-steps // len(pools))  # steps that a pool is in memory for
         init = load_model(self.model_folder(number - 1)) if number > 1 else None
