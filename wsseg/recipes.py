@@ -53,9 +53,6 @@ class Recipe:
         rounds: Of training, by default.
         surer: Whether a mask is replaced only by a more certain one, so that rounds do not wear it down.
         terms: Of the loss, beside the labels; see `wsseg.boxterms`.
-        rate: The largest learning rate; None = that of all training. Where nothing in the boxes is labelled,
-            background is all that labels teach; at a large rate the network is sure of it everywhere before
-            the terms pull.
     """
 
     first: First
@@ -64,7 +61,6 @@ class Recipe:
     rounds: int = 3
     surer: bool = False
     terms: tuple[str, ...] = ()
-    rate: float | None = None
 
 
 METHODS: Mapping[str, Recipe] = {
@@ -76,9 +72,7 @@ METHODS: Mapping[str, Recipe] = {
     "grabcut": Recipe("colour", fallback="ellipse", rounds=1),
     "grabcut-inner": Recipe("votes", rounds=1),  # GrabCut+^i
     "agreement": Recipe("agreement", rounds=1),  # for MCG ∩ GrabCut+
-    "boxinst": Recipe(  # no labels in the boxes
-        "unknown", fallback="none", rounds=1, terms=("projection", "affinity"), rate=2e-3
-    ),
+    "boxinst": Recipe("unknown", fallback="none", rounds=1, terms=("projection", "affinity")),  # no labels
 }
 
 
