@@ -9,7 +9,7 @@ from conftest import ball
 import wsseg.instant
 from wsseg.features import feature_steps
 from wsseg.images import Image
-from wsseg.instant import Focus, answer, fit_head
+from wsseg.instant import Focus, answer, fit_head, middles
 from wsseg.normalise import Normalisation
 from wsseg.steps import finish
 from wsseg.weak import WeakLabels
@@ -197,3 +197,22 @@ def test_the_answer_does_not_depend_on_the_number_of_cores(scene, cores, monkeyp
     monkeypatch.setattr(wsseg.instant.os, "cpu_count", lambda: cores)
     np.testing.assert_array_equal(head.probabilities(features, whole), alone)
     np.testing.assert_array_equal(head.probabilities(features, part), small)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 8])
+def test_places_in_blocks_lean_to_no_side(step):
+    places, starts = middles(48, step), np.arange(0, 48, step)
+    off = places - (starts + (step - 1) / 2)
+    assert abs(off).max() <= 0.5
+    assert off.mean() == 0
+    assert middles(10, 4).tolist() == [2, 5, 9]  # the last block is cut off
+
+
+def test_what_is_said_of_some_places_lies_where_it_is_said_of_all(scene, dims):
+    features, labels, _ = scene
+    head = fit_head(features, labels, 2)
+    whole = head.probabilities(features, everywhere(features.shape))
+    every = (4, 2, 1)[:dims]
+    sparse = head.sparse(features, every)
+    at = np.ix_(*[middles(n, step) for n, step in zip(features.shape, every, strict=True)])
+    assert np.array_equal(sparse, whole[(slice(None), *at)])

@@ -100,3 +100,19 @@ def test_a_word_given_at_the_voxels_of_a_coarse_walk_counts_as_in_full(size):
     sparse = finish(walk(sample, 2, lost[grid], CPU, word[(slice(None), *grid)], voxels=300))
     np.testing.assert_allclose(sparse, full, atol=1e-3)
     assert full[1, -2].mean() > 0.5 > full[1, 1].mean()
+
+
+def test_what_is_painted_stays_painted_where_a_walk_is_coarse(dims):
+    sample, _ = balls(dims, 4, 4)
+    labels = sample.labels
+    known = np.argwhere(labels.known)
+    rng = np.random.default_rng(0)
+    for place in map(tuple, known):  # beside each painted voxel one of the other class: a block holds both
+        beside = tuple(
+            np.minimum(np.array(place) + rng.integers(0, 2, dims), np.array(labels.target.shape) - 1)
+        )
+        if not labels.known[beside]:
+            labels.target[beside], labels.weight[beside] = 1 - labels.target[place], 1
+    found = finish(walk(sample, 2, 0.0, CPU, voxels=labels.target.size // 4))
+    assert found.shape[1:] == labels.target.shape
+    assert np.array_equal(found.argmax(0)[labels.known], labels.target[labels.known])

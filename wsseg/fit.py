@@ -227,7 +227,7 @@ def read_strokes(
     """What strokes mean, and the samples with what they imply around them (see `wsseg.implied`)."""
     device, outputs = choose_device(config.device), len(classes) + 1
     if config.objects == "auto":
-        finding_out = what_is_meant(samples, outputs, seed=config.seed, device=device)
+        finding_out = what_is_meant(samples, outputs, device=device)
         objects = yield from told_as(Step("propagate", 0, len(samples)), finding_out)
     else:
         objects = None if config.objects == "off" else config.objects

@@ -60,10 +60,10 @@ class Head:
         return np.concatenate(found, along + 1)
 
     def sparse(self, features: Features, every: Sequence[int]) -> np.ndarray:
-        """The same for one voxel of so many along each axis: float32 (K, *G)."""
+        """The same for one voxel of each block of so many along each axis: float32 (K, *G)."""
         if max(every) == 1:
             return self.probabilities(features, tuple(slice(0, n) for n in features.shape))
-        grid = [np.arange(0, n, step) for n, step in zip(features.shape, every, strict=True)]
+        grid = [middles(n, step) for n, step in zip(features.shape, every, strict=True)]
         places = np.stack(np.meshgrid(*grid, indexing="ij"), -1)
         return self.at(features, places.reshape(-1, len(grid))).reshape(-1, *places.shape[:-1])
 
@@ -105,6 +105,16 @@ def fit_head(features: Features, labels: WeakLabels, classes: int, *, seed: int 
     places, target, weight = _painted(labels, classes, np.random.default_rng((seed, 0x1257)))
     trees = ExtraTreesClassifier(TREES, max_depth=DEPTH, random_state=seed)
     return Head(trees.fit(features.at(places), target, weight), classes)
+
+
+def middles(size: int, step: int) -> np.ndarray:
+    """Where the middle of each block of `step` voxels lies on an axis, int (⌈size/step⌉).
+
+    An even block has two voxels beside its middle: they are taken in turn, or all would be shifted one way.
+    """
+    start = np.arange(0, size, step)
+    turn = np.arange(len(start)) % 2 if step % 2 == 0 else 0
+    return np.minimum(start + step // 2 - turn, size - 1)
 
 
 @dataclass

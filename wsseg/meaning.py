@@ -1,8 +1,8 @@
 """What strokes mean: all objects are marked, or some of many alike (`wsseg.propagate` has why it matters).
 
-Where three or more places of a class are marked, some are hidden, and a walk starts from the others: does it
-find the hidden ones? Where nowhere so many are marked, a head learns what the strokes look like, as while one
-draws: is it sure of all the image, what it finds is meant, else what the walk does (`wsseg.trust`).
+A head learns what the strokes look like, as while one draws. Where it is to be trusted, because it is sure of
+the image or finds strokes that are hidden from it and that walks don't find (`wsseg.trust`), what it finds is
+meant; else what walks reach.
 """
 
 from collections.abc import Generator, Sequence
@@ -10,82 +10,57 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from wsseg.features import feature_steps, memory_needed
+from wsseg.images import Image
 from wsseg.instant import fit_head
 from wsseg.patches import Sample
-from wsseg.propagate import COARSE, Objects, scribbled, walk
+from wsseg.propagate import Objects, scribbled
 from wsseg.steps import Step
-from wsseg.trust import LEADS, LIMIT, finds_more, how_sure, trust
+from wsseg.trust import LIMIT, finds_more, how_sure, trust
+from wsseg.walker import halve, halve_seeds, halving
 from wsseg.weak import WeakLabels
 
-PLACES = 3  # strokes of a class in an image from which some are hidden to test the walk
-RIGHT = 0.9  # share of hidden voxels that the walk must find to be trusted anywhere, mean over classes
-IMAGES = 8  # images tested at most
+ALIKE = 0.003  # how far a head is trusted, from where on strokes are taken for examples
+IMAGES = 8  # images that are asked at most
 
 
 def what_is_meant(
-    samples: Sequence[Sample], classes: int, *, seed: int, device: torch.device
+    samples: Sequence[Sample], classes: int, *, device: torch.device
 ) -> Generator[Step, None, Objects | None]:
     """Whether every object has been marked, or some of many that look alike; None where there are no strokes.
 
-    The Steps are those of the walks and features.
+    The Steps are those of the features and walks.
 
     Args:
         samples: Images with labels; those without strokes don't matter.
         classes: Network outputs K.
-        seed: Chooses which strokes are hidden.
         device: Where to compute.
     """
     strokes = [sample for sample in samples if scribbled(sample)]
     if not strokes:
         return None
-    found = yield from _share_found(strokes, classes, np.random.default_rng((seed, 0x5712)), device)
-    if found is not None:
-        return "marked" if found >= RIGHT else "alike"
-    trusted = yield from _trusted(strokes, classes, device)
-    return "alike" if trusted >= LEADS else "marked"
-
-
-def _share_found(
-    strokes: Sequence[Sample], classes: int, rng: np.random.Generator, device: torch.device
-) -> Generator[Step, None, float | None]:
-    """Which share of hidden voxels walks find, in the mean over classes; None where none are hidden."""
-    right, asked, tested = np.zeros(classes), np.zeros(classes), 0
-    for sample in strokes:
-        hidden = hide_strokes(sample.labels, rng)
-        if not hidden.any():
-            continue
-        left = replace(sample.labels, weight=np.where(hidden, 0, sample.labels.weight).astype(np.float32))
-        left_alone = replace(sample, labels=left)
-        found = (yield from walk(left_alone, classes, 0.0, device, voxels=COARSE)).argmax(0)
-        truth = sample.labels.target[hidden]
-        asked += np.bincount(truth, minlength=classes)
-        right += np.bincount(truth[found[hidden] == truth], minlength=classes)
-        tested += 1
-        if tested == IMAGES:
-            break
-    seen = asked > 0
-    return float((right[seen] / asked[seen]).mean()) if seen.any() else None
-
-
-def _trusted(strokes: Sequence[Sample], classes: int, device: torch.device) -> Generator[Step, None, float]:
-    """How far a head is trusted that is fitted to one image at a time; 0 where all are too large."""
     sure, more = [], []
-    for sample in [s for s in strokes if memory_needed(s.image) <= LIMIT][:IMAGES]:
-        features = yield from feature_steps(sample.image, sample.statistics)
-        head = fit_head(features, sample.labels, classes)
+    for sample in strokes[:IMAGES]:
+        small = to_look_at(sample, classes)
+        features = yield from feature_steps(small.image, small.statistics)
+        head = fit_head(features, small.labels, classes)
         sure.append(how_sure(head, features))
-        more.append((yield from finds_more(sample, features, classes, device)) or 0.0)
-    return trust(float(np.mean(sure)), float(np.mean(more))) if sure else 0.0
+        more.append((yield from finds_more(small, features, classes, device)) or 0.0)
+    return "alike" if trust(float(np.mean(sure)), float(np.mean(more))) >= ALIKE else "marked"
 
 
-def hide_strokes(labels: WeakLabels, rng: np.random.Generator) -> np.ndarray:
-    """bool (*S): half the strokes of every class but background that has `PLACES` or more."""
-    hidden = np.zeros(labels.target.shape, bool)
-    for k in labels.counts():
-        marks, count = ndimage.label(labels.known & (labels.target == k), np.ones((3,) * hidden.ndim))
-        if k and count >= PLACES:
-            hidden |= np.isin(marks, rng.permutation(count)[: count // 2] + 1)
-    return hidden
+def to_look_at(sample: Sample, classes: int) -> Sample:
+    """The image at half the resolution, or half of that, until its features take no more than `LIMIT`."""
+    while memory_needed(sample.image) > LIMIT:
+        image, labels = sample.image, sample.labels
+        step = halving(image.shape)
+        values = halve(torch.from_numpy(np.asarray(image.data[:], np.float32)), step)
+        seeds = halve_seeds(torch.from_numpy(np.where(labels.known, labels.target, -1)), classes, step)
+        known = (seeds >= 0).numpy()
+        sample = replace(
+            sample,
+            image=Image(values.numpy(), tuple(s * t for s, t in zip(image.spacing, step, strict=True))),
+            labels=WeakLabels(np.where(known, seeds.numpy(), 0), known.astype(np.float32)),
+        )
+    return sample

@@ -53,8 +53,9 @@ def walk(
 ) -> Generator[Step, None, np.ndarray]:
     """Probabilities float32 (K, *S) of a walk from what is known; see `wsseg.walker.random_walker`.
 
-    An image of more than `voxels`, or `VOXELS`, is walked at a coarser resolution. `lost` and `prior` may be
-    given there: at every `walked_every`-th voxel. What is lost is of a step between voxels of the image.
+    An image of more than `voxels`, or `VOXELS`, is walked at a coarser resolution; what is known stays as it
+    is even so. `lost` and `prior` may be given there: at every `walked_every`-th voxel. What is lost is of a
+    step between voxels of the image.
     """
     labels, image = sample.labels, sample.image
     values = torch.from_numpy(sample.statistics.apply(np.asarray(image.data[:]))).to(device)
@@ -70,9 +71,11 @@ def walk(
         wider = [s * t for s, t in zip(spacing, step, strict=True)]
         gamma, spacing = coarser(gamma, spacing, wider), wider
     chances = yield from random_walker(values, seeds, classes, spacing=spacing, lost=gamma, prior=ends)
-    if seeds.shape != size:
-        chances = enlarge(chances, size)
-    return chances.cpu().numpy()
+    if seeds.shape == size:
+        return chances.cpu().numpy()
+    out = enlarge(chances, size).cpu().numpy()
+    out[:, labels.known] = np.eye(classes, dtype=np.float32)[labels.target[labels.known]].T
+    return out
 
 
 def walked_every(size: Sequence[int], voxels: int) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ from wsseg.train import TrainConfig
 POOL = 2**26  # voxels of images and labels in memory at once, about a gigabyte
 CHECKPOINT_STEPS = 200
 LATER = 0.5  # share of the first round's steps that each later round takes
-# The largest learning rate. At the larger one of sparse labels objects of other images are found less well, and
+# The largest learning rate. At the larger one of strokes objects of other images are found less well, and
 # without labels in the boxes a network is sure of background everywhere before the terms pull.
 RATE = 2e-3
 

@@ -94,7 +94,8 @@ class Trainer:
         self.dims = model_config.architecture.dims
         self.device = choose_device(config.device)
         self.batch = config.batch or BATCH[self.dims]
-        self.rate = config.learning_rate or usual_rate(self.dims, config.steps)
+        usual = usual_rate(self.dims, config.steps)
+        self.rate = usual if config.learning_rate is None else config.learning_rate
         torch.manual_seed(config.seed)
         self.net = build(model_config)
         self.taken = take_weights(self.net, init.net.state_dict()) if init else None
@@ -192,7 +193,7 @@ def usual_rate(dims: int, steps: int) -> float:
 
     Pictures take the same however long a run is; volumes that of a short run, by the root of the length less.
     """
-    return RATE[dims] * (min(1.0, (SHORT / steps) ** 0.5) if dims == 3 else 1.0)
+    return RATE[dims] * (min(1.0, (SHORT / max(1, steps)) ** 0.5) if dims == 3 else 1.0)
 
 
 def learning_rate(largest: float, done: int, steps: int, *, warm: int = 20) -> float:
