@@ -12,7 +12,7 @@ from napari_plugin.events import in_bytes
 from wsseg.guidance import doubt_of
 from wsseg.hints import Hints
 from wsseg.images import Image
-from wsseg.steps import Step
+from wsseg.steps import Step, finish
 
 if TYPE_CHECKING:
     from wsseg.encoder import SavedEncoder
@@ -165,7 +165,7 @@ class _Reply:
         """The head's word at the voxels of a coarse walk."""
         from wsseg.propagate import COARSE, walked_every
 
-        return self.head.sparse(self.features, walked_every(self.features.shape, COARSE))
+        return finish(self.head.sparse(self.features, walked_every(self.features.shape, COARSE)))
 
     def word(self, objects: "Meaning", more: float | None) -> _Word:
         """How far the head is trusted."""
@@ -191,7 +191,7 @@ class _Reply:
         from wsseg.propagate import VOXELS, walked_every
 
         if chances is None and not word.leads:
-            chances = self.head.sparse(self.features, walked_every(self.features.shape, VOXELS))
+            chances = yield from self.head.sparse(self.features, walked_every(self.features.shape, VOXELS))
         if chances is not None:
             yield from self._walked(chances, VOXELS, word)
 

@@ -213,6 +213,6 @@ def test_what_is_said_of_some_places_lies_where_it_is_said_of_all(scene, dims):
     head = fit_head(features, labels, 2)
     whole = head.probabilities(features, everywhere(features.shape))
     every = (4, 2, 1)[:dims]
-    sparse = head.sparse(features, every)
+    sparse = finish(head.sparse(features, every))
     at = np.ix_(*[middles(n, step) for n, step in zip(features.shape, every, strict=True)])
     assert np.array_equal(sparse, whole[(slice(None), *at)])

@@ -71,7 +71,7 @@ def _answer(
     if trusted is None:
         more = yield from finds_more(sample, features, classes, device)
         trusted = trust(how_sure(head, features), more)
-    word = head.sparse(features, walked_every(features.shape, VOXELS))
+    word = yield from head.sparse(features, walked_every(features.shape, VOXELS))
     return (yield from walk(sample, classes, pull(word, trusted), device, word))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
 
 from wsseg.features import Features, Region
+from wsseg.steps import Step
 from wsseg.weak import WeakLabels
 
 TREES = 12  # 20 take longer and are no better
@@ -59,13 +60,23 @@ class Head:
             found = list(pool.map(lambda part: self._of(features, part), parts))
         return np.concatenate(found, along + 1)
 
-    def sparse(self, features: Features, every: Sequence[int]) -> np.ndarray:
-        """The same for one voxel of each block of so many along each axis: float32 (K, *G)."""
-        if max(every) == 1:
-            return self.probabilities(features, tuple(slice(0, n) for n in features.shape))
+    def sparse(self, features: Features, every: Sequence[int]) -> Generator[Step, None, np.ndarray]:
+        """The same for one voxel of each block of so many along each axis: float32 (K, *G), slab by slab."""
         grid = [middles(n, step) for n, step in zip(features.shape, every, strict=True)]
-        places = np.stack(np.meshgrid(*grid, indexing="ij"), -1)
-        return self.at(features, places.reshape(-1, len(grid))).reshape(-1, *places.shape[:-1])
+        size = [len(line) for line in grid]
+        thick = max(1, PIECE // int(np.prod(size[1:])))
+        slabs = []
+        for start in range(0, size[0], thick):
+            stop = min(start + thick, size[0])
+            if max(every) == 1:
+                where = (slice(start, stop), *(slice(0, n) for n in size[1:]))
+                slabs.append(self.probabilities(features, where))
+            else:
+                places = np.stack(np.meshgrid(grid[0][start:stop], *grid[1:], indexing="ij"), -1)
+                said = self.at(features, places.reshape(-1, len(grid)))
+                slabs.append(said.reshape(-1, *places.shape[:-1]))
+            yield Step("answer", stop, size[0])
+        return np.concatenate(slabs, 1)
 
     def at(self, features: Features, places: np.ndarray) -> np.ndarray:
         """The same for single voxels, places (N, axes): float32 (K, N)."""

@@ -23,7 +23,7 @@ from wsseg.features import Features
 from wsseg.instant import Head, fit_head
 from wsseg.patches import Sample
 from wsseg.propagate import COARSE, walk, walked_every
-from wsseg.steps import Step
+from wsseg.steps import Step, finish
 from wsseg.weak import WeakLabels
 
 PULL = 0.1  # share of a walk that ends in the word of a head that is trusted, at each voxel where it is sure
@@ -41,7 +41,7 @@ def sureness(chances: np.ndarray) -> np.ndarray:
 
 def how_sure(head: Head, features: Features) -> float:
     """In the mean over the image, 0 to 1."""
-    return float(sureness(head.sparse(features, walked_every(features.shape, COARSE))).mean())
+    return float(sureness(finish(head.sparse(features, walked_every(features.shape, COARSE)))).mean())
 
 
 def finds_more(
