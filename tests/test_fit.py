@@ -154,6 +154,18 @@ def test_resume_with_other_hints_is_refused(sample, tmp_path, monkeypatch):
         )
 
 
+def test_a_run_under_another_usual_rate_is_not_gone_on_with(sample, tmp_path, monkeypatch):
+    config = TrainConfig(steps=4, device="cpu")
+    run = fit_steps([sample], CLASSES, config, out=tmp_path / "m")
+    _train(run, 1)
+    run.close()
+    monkeypatch.setattr("wsseg.train.usual_rate", lambda dims, steps: 1e-5)
+    with pytest.raises(InputError):
+        finish(fit_steps([sample], CLASSES, config, out=tmp_path / "m", resume=True))
+    model = finish(fit_steps([sample], CLASSES, config, out=tmp_path / "other")).model
+    assert model.config.provenance["learning_rate"] == 1e-5
+
+
 def test_resume_with_another_image_is_refused(sample, tmp_path):
     config = TrainConfig(steps=4, device="cpu")
     run = fit_steps([sample], CLASSES, config, out=tmp_path / "m")

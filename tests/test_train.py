@@ -131,18 +131,20 @@ def test_the_model_handed_out_is_a_copy(ball_image):
     assert _same(early.net.state_dict(), before)
 
 
-@pytest.mark.parametrize("asked", [None, 1e-5])
+@pytest.mark.parametrize("asked", [None, 1e-5, 0.0])
 def test_the_first_steps_take_the_usual_rate_or_the_one_asked_for(ball_image, dims, asked):
     sample, _, config = _setting(ball_image, dims)
     trainer = Trainer([sample], config, TrainConfig(steps=40, device="cpu", learning_rate=asked))
     run = trainer.steps()
     next(run)
     (group,) = trainer.optimiser.param_groups
-    assert group["lr"] == pytest.approx(learning_rate(asked or {2: 8e-3, 3: 4e-3}[dims], 0, 40))
+    assert group["lr"] == pytest.approx(
+        learning_rate({2: 8e-3, 3: 4e-3}[dims] if asked is None else asked, 0, 40)
+    )
 
 
 def test_long_runs_of_volumes_take_a_smaller_rate_and_those_of_pictures_do_not():
-    assert [usual_rate(3, steps) for steps in (1, 300, 1200)] == pytest.approx([4e-3, 4e-3, 2e-3])
+    assert [usual_rate(3, steps) for steps in (0, 300, 1200)] == pytest.approx([4e-3, 4e-3, 2e-3])
     assert [usual_rate(2, steps) for steps in (1, 300, 1200)] == pytest.approx([8e-3] * 3)
 
 

@@ -287,7 +287,8 @@ def fit_steps(
     checkpoint = out / "checkpoint" if out else None
     hints = [(sample.name, _checksum(sample)) for sample in samples]
     measured = [[v.tolist() for v in vars(sample.statistics).values()] for sample in samples]
-    key = _fingerprint(hints, measured, classes, config, init, encoder, term)
+    exact = replace(config, learning_rate=trainer.rate)  # what is usual may change from version to version
+    key = _fingerprint(hints, measured, classes, exact, init, encoder, term)
     losses: list[float] = []
     quality: dict[str, Any] | None = None
     if resume and checkpoint is not None and checkpoint.is_dir():
@@ -360,6 +361,7 @@ def _provenance(
         "command": command,
         "seed": trainer.config.seed,
         "steps": trainer.config.steps,
+        "learning_rate": trainer.rate,
         "device": str(trainer.device),
         "versions": {name: version(name) for name in ("wsseg", "torch", "monai", "numpy")},
         "python": platform.python_version(),
