@@ -5,6 +5,7 @@ and writing are done by the thread. Formats are those of `wsseg.journal`.
 """
 
 import os
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from napari_plugin.controller import Controller
 
 SAMPLE = 2**16  # voxels that tell one image in memory from another
+MEANWHILE = 30.0  # seconds of a run after which its mask and model are saved as they are then
 
 
 def sessions_folder() -> Path:
@@ -82,6 +84,8 @@ class Autosave:
         self._earlier: dict[str, Path | None] = {}
         self._about: dict[str, dict[str, Any]] = {}
         self._closed = False
+        self._run: Any = None  # the run of which mask and model were saved last, and when
+        self._run_saved = 0.0
         self._writer = Writer(place, self._failed)
 
     def pulse(self) -> None:
@@ -90,16 +94,21 @@ class Autosave:
         named = (tuple(c.classes.items()), tuple(c.colours.items()), c.boxes.all_boxed)
         tags = None if c.image is None else tags_of(c.image)
         seen = (c.touched, named, tags, c.image, c.hints, c.clicks, c.boxes.layer, c.model, c.run)
-        if self._closed or self.busy() or seen == self._seen or c.image is None or c.image not in c.layers:
+        now = time.monotonic()
+        if c.run is not self._run:
+            self._run, self._run_saved = c.run, now
+        result = c.run is None or now - self._run_saved >= MEANWHILE
+        same = seen == self._seen and (c.run is None or not result)
+        if self._closed or self.busy() or same or c.image is None or c.image not in c.layers:
             return
-        self._seen = seen
-        self._writer.write(self._look(c.image))
+        self._seen, self._run_saved = seen, now if result else self._run_saved
+        self._writer.write(self._look(c.image, result=result))
 
     def save(self) -> None:
         """Hand over how things are, whatever else is on its way to the disk."""
         c = self.controller
         if not self._closed and c.image is not None and c.image in c.layers:
-            self._writer.write(self._look(c.image))
+            self._writer.write(self._look(c.image, result=c.run is None))
 
     def busy(self) -> bool:
         """Whether something is on its way to the disk."""
@@ -146,7 +155,8 @@ class Autosave:
         self._closed = True
         self._writer.close()
 
-    def _look(self, image: "ImageLayer") -> Snapshot:
+    def _look(self, image: "ImageLayer", *, result: bool) -> Snapshot:
+        """How things stand; with mask and model where `result`: in a run they change all the time."""
         c = self.controller
         shape = to_image(image).shape
         drawing = Drawing(
@@ -156,7 +166,7 @@ class Autosave:
             drawing.hints = c.hints.data
         mask = find(c.layers, image, "mask")
         answer = mask is not None and mask.metadata[KEY].get("maker") == "instant"  # comes back by itself
-        if mask is not None and not answer and c.run is None:  # while it grows it changes all the time
+        if mask is not None and not answer and result:
             drawing.mask = mask.data
         elif answer and c.instant.masks.undone is image:  # or what was undone would come back
             drawing.mask = np.broadcast_to(np.uint8(0), shape)
@@ -169,7 +179,7 @@ class Autosave:
         key = identity(image)
         if key not in self._about:
             self._about[key] = {**about_image(image), "process": os.getpid()}
-        return Snapshot(key, self._about[key], drawing, c.model, running=c.run is not None)
+        return Snapshot(key, self._about[key], drawing, c.model, result=result)
 
     def _failed(self, words: str) -> None:
         self.error = words

@@ -26,14 +26,14 @@ MODEL = "model"
 class Snapshot:
     """How things stand: `drawing` has maps that may be painted on meanwhile.
 
-    `model` is the newest one, None = there is none; what counts is that from before while a run is under way.
+    `model` is the newest one, None = there is none. It counts where `result`; else what was saved stays.
     """
 
     key: str
     about: dict[str, Any]
     drawing: Drawing
     model: "Model | None"
-    running: bool = False
+    result: bool = True
 
 
 class Writer:
@@ -110,7 +110,7 @@ class Writer:
                 block = block.astype(np.uint8)
             journal.append(kind, values, block)
             written.apply(Entry(0.0, kind, values, block))
-        if not snapshot.running:
+        if snapshot.result:
             self._keep_model(key, journal.folder / MODEL, snapshot.model)
 
     def _keep_model(self, key: str, folder: Path, model: "Model | None") -> None:

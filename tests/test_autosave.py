@@ -102,6 +102,32 @@ def test_a_model_that_was_undone_or_forgotten_is_not_saved(tmp_path, working):
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
+def test_a_long_run_is_saved_meanwhile(tmp_path, working, ndim, monkeypatch):
+    _, controller, autosave = working(ndim)
+    settle(autosave)
+    (folder,) = sessions(tmp_path)
+    generation, masks = controller.generation + 1, []
+    for event in controller.segment(steps=4):
+        controller.take(event, generation)
+        settle(autosave)
+        if controller.model is not None and not masks:
+            assert not (folder / "model").exists()  # not at each preview
+            monkeypatch.setattr("napari_plugin.autosave.MEANWHILE", 0.0)
+            autosave.pulse()
+            while autosave.busy():
+                time.sleep(0.01)
+            masks.append(mask_layer(controller).data.copy())
+            assert controller.run is not None
+            assert np.array_equal(replay(folder).drawing.mask, masks[0])
+            saved = load_model(folder / "model").net.state_dict()
+            shown = controller.model.net.state_dict()
+            assert all(np.array_equal(saved[name], shown[name]) for name in shown)
+            monkeypatch.setattr("napari_plugin.autosave.MEANWHILE", 30.0)
+    assert masks
+    controller.end(generation)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
 def test_everything_comes_back(tmp_path, working, ndim):
     viewer, controller, autosave = working(ndim)
     controller.rename_class(1, "cell")
