@@ -7,6 +7,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 2
 # Of all windows; pyside6 is the other one.
 export QT_API ?= pyqt6
+export PYTEST_QT_API := $(QT_API)
 SCREEN := xvfb-run -a -s "-screen 0 1280x1024x24 +extension GLX"
 
 .DEFAULT_GOAL := help

@@ -24,6 +24,7 @@ from napari_plugin.controller import Controller
 from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
+from napari_plugin.follow import Follow
 from napari_plugin.forms import button, fill, fill_column, form, group, key_map, narrow, row, widen
 from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
@@ -147,6 +148,7 @@ class SegmentWidget(QScrollArea):
         for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
             event.connect(self._list_layers)
         layers.events.removed.connect(thaw)
+        self.follow = Follow(layers, c, self.choose_image, lambda: self.worker is not None)
         for layer in layers:
             layer.events.name.connect(self._list_layers)
         self.images.activated.connect(lambda: self.choose_image(self.images.currentData()))
@@ -196,6 +198,7 @@ class SegmentWidget(QScrollArea):
         self.stop()
         if self.try_to(self.controller.choose_image, layer):
             self._turn()
+            self.follow.leave()
 
     def new_hints(self) -> None:
         """Add a hints layer and start to paint."""
