@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from wsseg.errors import InputError
-from wsseg.hints import BACKGROUND, Box, Click, Hints, Tag
+from wsseg.hints import BACKGROUND, Box, Click, Hints, Tag, leave_out
 from wsseg.weak import CLICK_RADIUS, WeakLabels, weak_labels
 
 CLASSES = {1: "cell", 2: "wall"}
@@ -106,6 +106,23 @@ def test_a_click_is_a_ball_in_the_world(place, spacing):
         assert (labels.weight[other] > 0) == (distance <= CLICK_RADIUS)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_click_beside_what_is_held_out_says_nothing_of_it(ndim):
+    shape, held = (9,) * ndim, np.zeros((9,) * ndim, np.uint8)
+    held[4] = BACKGROUND
+    clicks = tuple(Click((at, *(4.0,) * (ndim - 1)), 1) for at in (3.0, 4.0, 5.0))
+    everywhere = weak_labels(Hints(shape, clicks=clicks)).known
+    assert everywhere[4].any()
+    known = weak_labels(leave_out(Hints(shape, clicks=clicks), held)).known
+    for place in np.ndindex(*shape):
+        near = any(
+            np.linalg.norm(np.subtract(place, click.position)) <= CLICK_RADIUS for click in clicks[::2]
+        )
+        assert known[place] == (near and place[0] != 4)
+    with pytest.raises(InputError, match="unknown has shape"):
+        Hints(shape, unknown=np.zeros((9,), bool))
+
+
 def test_weak_labels_check_themselves():
     with pytest.raises(ValueError, match="differ in shape"):
         WeakLabels(np.zeros((2, 2), np.int64), np.zeros((2, 3), np.float32))
@@ -122,6 +139,7 @@ def test_hints_are_the_same_only_if_all_is():
     for other in (
         Hints((4, 4), painted, boxes=one.boxes),
         Hints((4, 4), None, boxes=one.boxes),
+        Hints((4, 4), scribbles, boxes=one.boxes, unknown=np.ones((4, 4), bool)),
         Hints((4, 4), scribbles, boxes=(Box((0, 0), (2, 2), 1, 2),)),
         Hints((4, 4), scribbles, boxes=one.boxes, all_boxed=False),
         Hints((4, 4), scribbles, boxes=one.boxes, clicks=(Click((1.0, 1.0), 1),)),

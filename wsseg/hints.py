@@ -55,6 +55,7 @@ class Hints:
         tags: Classes present; None = nobody tagged this image, empty = tagged as "none of them".
         all_boxed: Whether every object has a box, so that outside of the boxes is background. A dataset's
             boxes.json says so.
+        unknown: bool (*S), or None: where nothing is known of a voxel, whatever hints beside it reach there.
 
     Raises:
         InputError: A map's shape differs from `shape`, a position lies outside, a box is empty.
@@ -67,13 +68,15 @@ class Hints:
     boxes: tuple[Box, ...] = ()
     tags: frozenset[Tag] | None = None
     all_boxed: bool = True
+    unknown: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3):
             raise InputError(
                 f"Hints need an image with 2 or 3 spatial axes; this one has shape {self.shape}."
             )
-        for name, array in (("hint map", self.scribbles), ("mask", self.mask)):
+        maps = (("hint map", self.scribbles), ("mask", self.mask), ("map of what is unknown", self.unknown))
+        for name, array in maps:
             if array is None:
                 continue
             if array.shape != self.shape:
@@ -96,7 +99,7 @@ class Hints:
 
     def same(self, other: "Hints") -> bool:
         """Whether another says just the same."""
-        maps = ((self.scribbles, other.scribbles), (self.mask, other.mask))
+        maps = [(getattr(self, name), getattr(other, name)) for name in ("scribbles", "mask", "unknown")]
         lists = ("shape", "clicks", "boxes", "tags", "all_boxed")
         return all(getattr(self, name) == getattr(other, name) for name in lists) and all(
             np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in maps
@@ -150,6 +153,8 @@ def with_locked(painted: np.ndarray | None, locked: np.ndarray | None) -> np.nda
 def leave_out(hints: Hints, held: np.ndarray | None) -> Hints:
     """The hints without what lies in held-out voxels: no paint and no click there; boxes and tags stay.
 
+    A click beside them is taken to hold for a few voxels around it, but for none of these.
+
     Args:
         hints: They are not changed.
         held: Hint map (*S), or None.
@@ -158,7 +163,7 @@ def leave_out(hints: Hints, held: np.ndarray | None) -> Hints:
         return hints
     scribbles = None if hints.scribbles is None else np.where(held > 0, np.uint8(0), hints.scribbles)
     clicks = tuple(one for one in hints.clicks if not held[tuple(np.round(one.position).astype(int))])
-    return replace(hints, scribbles=scribbles, clicks=clicks)
+    return replace(hints, scribbles=scribbles, clicks=clicks, unknown=held > 0 if clicks else None)
 
 
 def _check_inside(position: tuple[float, ...], shape: tuple[int, ...]) -> None:

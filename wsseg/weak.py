@@ -50,7 +50,8 @@ def weak_labels(hints: Hints, *, spacing: Sequence[float] | None = None) -> Weak
     """Turn the dense and painted hints of one image into weak labels.
 
     Where kinds disagree the more certain one wins: mask, then scribbles and slices, then clicks. Boxes and
-    tags say nothing about a single voxel; they become labels through recipes of their own.
+    tags say nothing about a single voxel; they become labels through recipes of their own. Where the hints
+    say `unknown` nothing counts.
 
     Args:
         hints: What was marked.
@@ -69,6 +70,8 @@ def weak_labels(hints: Hints, *, spacing: Sequence[float] | None = None) -> Weak
     if hints.mask is not None:
         target[:] = hints.mask
         weight[:] = 1
+    if hints.unknown is not None:
+        weight[hints.unknown] = 0
     return WeakLabels(target, weight)
 
 
