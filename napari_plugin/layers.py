@@ -176,6 +176,32 @@ def colormap(colours: Mapping[int, str]) -> "DirectLabelColormap":
     return DirectLabelColormap(color_dict=named)
 
 
+def check_grid(labels: "Labels", image: "ImageLayer") -> None:
+    """Check that a layer of hints has a voxel for each one of the image.
+
+    Raises:
+        InputError: It has not.
+    """
+    shape = to_image(image).shape
+    if labels.data.shape != shape:
+        raise InputError(f"{labels.name}: has shape {labels.data.shape}, the image {shape}; press New.")
+
+
+def as_hint_map(labels: "Labels", values: np.ndarray) -> np.ndarray:
+    """What is painted in a layer of hints, or in a part of it, as uint8.
+
+    Raises:
+        InputError: A label is neither a class id nor 255.
+    """
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if low < 0 or high > BACKGROUND:
+        raise InputError(
+            f"{labels.name}: holds the label {low if low < 0 else high}; 1 to 254 are classes and 255 is "
+            "background."
+        )
+    return values.astype(np.uint8, copy=False)
+
+
 def to_hints(
     image: "ImageLayer",
     labels: "Labels | None",
@@ -188,19 +214,16 @@ def to_hints(
     """What is marked now, copied: later strokes don't change it.
 
     Raises:
-        InputError: A label is neither a class id nor 255, a point lies outside or names an unknown class.
+        InputError: The layer has another shape than the image, a label is neither a class id nor 255, a point
+            lies outside or names an unknown class.
     """
-    painted = None if labels is None else np.array(labels.data)
-    if labels is not None and painted is not None:
-        low, high = int(painted.min(initial=0)), int(painted.max(initial=0))
-        if low < 0 or high > BACKGROUND:
-            raise InputError(
-                f"{labels.name}: holds the label {low if low < 0 else high}; 1 to 254 are classes and 255 is "
-                "background."
-            )
-        painted = painted.astype(np.uint8, copy=False)
-    shape = to_image(image).shape if painted is None else painted.shape
-    return Hints(shape, painted, clicks=to_clicks(clicks, classes), boxes=boxes, all_boxed=all_boxed)
+    painted = None
+    if labels is not None:
+        check_grid(labels, image)
+        painted = as_hint_map(labels, np.array(labels.data))
+    return Hints(
+        to_image(image).shape, painted, clicks=to_clicks(clicks, classes), boxes=boxes, all_boxed=all_boxed
+    )
 
 
 def to_clicks(points: "Points | None", classes: Mapping[int, str]) -> tuple[Click, ...]:

@@ -207,3 +207,11 @@ def test_what_is_on_screen():
     assert box == (slice(4, 5), slice(3, 10), slice(4, 30))
     image.corner_pixels = np.zeros((2, 3), int)  # no window has drawn it yet: all of the slice
     assert on_screen(image, viewer.dims.point, viewer.dims.displayed)[1:] == (slice(0, 20), slice(0, 30))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_hints_of_another_shape_than_the_image_are_refused_in_words(ndim):
+    image = moved_image(ndim)
+    labels = Labels(np.ones([n + 1 for n in image.data.shape], np.uint8), name="of another scan")
+    with pytest.raises(InputError, match=r"of another scan: has shape .*; press New"):
+        to_hints(image, labels, None, {1: "cell"})
