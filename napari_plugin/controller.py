@@ -89,7 +89,8 @@ class Controller(Marks):
     def hold_out(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Hold the paint of this slice out, or give it back; arguments as `HeldTool.toggle`."""
         super().hold_out(point, displayed)
-        if self.model is not None and self.held.is_held(self.image, point, displayed):
+        learnt = self.model is not None or (self.run is not None and self.run.given is not None)
+        if learnt and self.held.is_held(self.image, point, displayed):
             self.message += " The model has seen it, though: Forget model, then Segment, for an honest score."
 
     # work: each of these gives a generator for a worker

@@ -5,12 +5,14 @@ changes that layer; the key that holds a slice out gives its paint back.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_plugin.blocks import block_change, write
-from napari_plugin.layers import make_labels, slice_on_screen
+from napari_plugin.blocks import Packed, block_change, swap, write
+from napari_plugin.layers import as_hint_map, check_grid, make_labels, slice_on_screen
 from napari_plugin.results import find
 from napari_plugin.timeline import Change
 from wsseg.errors import InputError
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels
 
+NOTHING = "Nothing is painted in this slice: finish it, then hold it out."
+
+
+def mean_of(dice: Mapping[int, float]) -> float:
+    """The mean Dice over classes; 0 where there is none."""
+    return sum(dice.values()) / len(dice) if dice else 0.0
+
 
 class HeldTool:
     """What the controller knows of held-out slices.
@@ -30,9 +39,7 @@ class HeldTool:
         changed: Called when a slice was held out or given back.
         record: Takes each change, for undo.
         locked: Gives what was accepted on an image, a hint map (*S) or None.
-
-    Attributes:
-        values: Mean Dice on the held-out slices of the image at work, one for each answer and each run.
+        new_hints: Makes a layer of hints for the image at work.
     """
 
     def __init__(
@@ -41,12 +48,22 @@ class HeldTool:
         changed: Callable[[], None],
         record: Callable[[Change], None],
         locked: "Callable[[ImageLayer | None], np.ndarray | None]",
+        new_hints: "Callable[[], Labels]",
     ) -> None:
         self.layers, self._changed, self._record, self._locked = layers, changed, record, locked
-        self.values: list[float] = []
-        self._dice: dict[int, float] = {}
-        self._of: tuple[Hashable, ...] = ()  # whose mask the newest value is of
-        self._voxels: tuple[Labels, np.ndarray] | None = None  # of this layer, those that are held out
+        self._new_hints = new_hints
+        self._points: dict[Hashable, float] = {}  # of whose mask, and its mean Dice
+        self._dice: dict[int, float] | None = None  # of the mask on show; None = there is no mask
+        # A look at all of a large volume takes a while: it is done anew after each of our own writes, not at
+        # the event `set_data` of napari, which comes with every slice looked at, and never of a hidden layer.
+        self._voxels: tuple[np.ndarray, np.ndarray] | None = None  # of this map, those that are held out
+        self._noted: np.ndarray | None = None  # the map that the newest score is of
+        self._again = False  # whether something that was scored has changed since
+
+    @property
+    def values(self) -> list[float]:
+        """Mean Dice on held-out slices of the image at work, of each answer and run; the last is on show."""
+        return list(self._points.values())
 
     def layer_of(self, image: "ImageLayer | None") -> "Labels | None":
         """The layer that shows what is held out of an image, or None."""
@@ -81,7 +98,7 @@ class HeldTool:
 
         Args:
             image: The image at work.
-            hints: Where its paint is.
+            hints: Where its paint is; None = a slice is given back to a new layer.
             point: The viewer's point in world coordinates, one for each spatial axis.
             displayed: The image's spatial axes on screen.
             colours: Of the classes.
@@ -90,19 +107,19 @@ class HeldTool:
             What was done, in words.
 
         Raises:
-            InputError: Nothing is painted there, or a volume is on screen.
+            InputError: Nothing is painted there, or nothing that can be a hint, or a volume is on screen.
         """
-        layer = self.layer_of(image)
-        if hints is None:
-            raise InputError("Nothing is painted in this slice: finish it, then hold it out.")
-        where = slice_on_screen(hints, point, displayed)
-        paint = np.asarray(hints.data[where]).astype(np.uint8)
-        held = np.zeros_like(paint) if layer is None else np.array(layer.data[where])
-        if held.any():
-            self._write(image, hints, where, np.where(paint > 0, paint, held), np.zeros_like(held), colours)
+        if self.is_held(image, point, displayed):
+            hints = self._new_hints() if hints is None else hints
+            self._give_back(image, hints, point, displayed, colours)
             return "Given back: the next run learns from this slice."
-        if not (paint > 0).any():
-            raise InputError("Nothing is painted in this slice: finish it, then hold it out.")
+        if hints is None:
+            raise InputError(NOTHING)
+        check_grid(hints, image)
+        where = slice_on_screen(hints, point, displayed)
+        paint = as_hint_map(hints, np.array(hints.data[where]))  # a copy, as it is erased
+        if not paint.any():
+            raise InputError(NOTHING)
         self._write(image, hints, where, np.zeros_like(paint), paint, colours)
         locked = self._locked(image)
         rest = np.count_nonzero((paint == 0) if locked is None else (paint == 0) | (locked[where] > 0))
@@ -113,6 +130,7 @@ class HeldTool:
         """Take over what was held out before; it replaces what is held out now."""
         layer = self._layer(image, colours)
         write(layer, tuple(slice(0, n) for n in held.shape), held)
+        self._written()
         self._changed()
 
     def dice(self, image: "ImageLayer | None", mask: np.ndarray) -> dict[int, float]:
@@ -129,9 +147,10 @@ class HeldTool:
         if layer is None:
             self._voxels = None
             return {}
-        if self._voxels is None or self._voxels[0] is not layer:
-            self._voxels = layer, np.flatnonzero(layer.data)  # a look at all of a large volume
-        held, voxels = layer.data, self._voxels[1]
+        held = layer.data
+        if self._voxels is None or self._voxels[0] is not held:
+            self._voxels = held, np.flatnonzero(held)
+        voxels = self._voxels[1]
         locked = self._locked(image)
         if locked is not None:
             voxels = voxels[locked.ravel()[voxels] == 0]
@@ -139,52 +158,71 @@ class HeldTool:
         counts = {
             int(k): (int((said == k).sum()), int((truth == k).sum()), int(((said == k) & (truth == k)).sum()))
             for k in np.unique(truth)
-            if k != BACKGROUND
+            if k not in (0, BACKGROUND)
         }
         return {k: 2 * both / (found + true) for k, (found, true, both) in counts.items()}
 
-    def score(self, image: "ImageLayer | None", mask: np.ndarray) -> float:
-        """The mean over classes of `dice`; 0 where nothing is held out."""
-        return float(np.mean(list(self.dice(image, mask).values()) or [0.0]))
+    def look_again(self) -> None:
+        """What is scored may have changed, such as what was accepted."""
+        self._again = True
 
     def is_new(self, image: "ImageLayer") -> bool:
-        """Whether what is held out may have changed since it was last looked at."""
-        layer = self.layer_of(image)
-        if layer is None:
-            return bool(self.values)  # it was deleted
-        return self._voxels is None or self._voxels[0] is not layer
+        """Whether what is scored may have changed since the newest score, or there was no mask."""
+        return self._again or self.map_of(image) is not self._noted
 
-    def note(self, image: "ImageLayer | None", mask: np.ndarray, of: tuple[Hashable, ...]) -> None:
-        """Score the mask on show.
+    def note(self, image: "ImageLayer | None", dice: dict[int, float] | None, of: Hashable) -> None:
+        """Take note of the score of the mask on show.
 
         Args:
             image: Of which image.
-            mask: Class ids (*S).
-            of: Whose it is; the score of a mask that still grows replaces its earlier one.
+            dice: As `dice` gives it; None = there is no mask.
+            of: Whose it is; a mask that still grows, or is shown again, has one value.
         """
-        self._dice = self.dice(image, mask)
-        if not self._dice:
-            self.values = []
+        self._noted, self._again, self._dice = self.map_of(image), dice is None, dice
+        if not dice:
+            self._points = {}
             return
-        if self.values and self._of == of:
-            self.values.pop()
-        self.values.append(float(np.mean(list(self._dice.values()))))
-        self._of = of
+        self._points.pop(of, None)
+        self._points[of] = mean_of(dice)
 
     def forget(self) -> None:
         """The scores begin anew."""
-        self.values, self._dice, self._of, self._voxels = [], {}, (), None
+        self._points, self._dice, self._voxels, self._noted = {}, None, None, None
 
     def told(self, names: Mapping[int, str]) -> str:
         """The newest score in words; "" where there is none."""
+        if self._dice is None:
+            return ""
         if not self._dice:
             nothing = self._voxels is not None and len(self._voxels[1]) > 0
             return "No Dice: what is held out is background, or was accepted." if nothing else ""
         parts = ", ".join(f"{names.get(k, k)} {value:.2f}" for k, value in self._dice.items())
         return f"Dice on what is held out: {parts}."
 
-    def _forget_voxels(self) -> None:
-        self._voxels = None
+    def _give_back(
+        self,
+        image: "ImageLayer",
+        hints: "Labels",
+        point: Sequence[float],
+        displayed: Sequence[int],
+        colours: Mapping[int, str],
+    ) -> None:
+        layer = self._layer(image, colours)
+        where = slice_on_screen(layer, point, displayed)
+        check_grid(hints, image)
+        held, paint = np.array(layer.data[where]), np.asarray(hints.data[where])
+        if held.max() > np.iinfo(paint.dtype).max:
+            raise InputError(f"{hints.name}: its {paint.dtype} can't hold the label {held.max()}; press New.")
+        paint = np.where(paint != 0, paint, held.astype(paint.dtype))
+        self._write(image, hints, where, paint, np.zeros_like(held), colours)
+
+    def _written(self) -> None:
+        self._voxels, self._again = None, True
+
+    def _swap(self, layer: "Labels", kept: Packed) -> Packed:
+        """What undo and redo do."""
+        self._written()
+        return swap(layer, kept)
 
     def _write(
         self,
@@ -197,7 +235,9 @@ class HeldTool:
     ) -> None:
         layer = self._layer(image, colours)
         words = "slice held out" if held.any() else "slice given back"
-        self._record(block_change(words, "held out", layer, write(layer, where, held)))
+        change = block_change(words, "held out", layer, write(layer, where, held))
+        self._written()
+        self._record(replace(change, exchange=partial(self._swap, layer)))
         self._record(block_change(words, "strokes", hints, write(hints, where, paint)))
         self._changed()
 
@@ -206,7 +246,6 @@ class HeldTool:
         if layer is None:
             layer = make_labels(image, "held", colours)
             layer.name, layer.contour = f"{image.name} held out", 1
-            layer.events.set_data.connect(self._forget_voxels)  # whoever writes, undo too
             active = self.layers.selection.active
             self.layers.insert(list(self.layers).index(image) + 1, layer)
             if active is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_plugin.agreement import Agreement
 from napari_plugin.encodertool import EncoderTool
+from napari_plugin.heldtool import mean_of
 from napari_plugin.instantwork import Answer, Looked, look, respond
 from napari_plugin.layers import on_screen, to_image
 from napari_plugin.results import find
@@ -161,12 +162,13 @@ class InstantTool:
 
     def take(self, event: Any, generation: int) -> None:
         """Take what a worker sent, on the main thread; what an older answer sends is dropped."""
-        if generation != self.generation or self._image is None:
+        if generation != self.generation or self._image is None or self._image not in self._marks.layers:
             return
         if not isinstance(event, Answer):
             self.share = event.index / event.total if event.stage == "features" else 0.0
             return
         self._meant, self._more = event.meant, event.more
+        self._numbers["instant"] = generation
         seen = self._screen is None or all(
             a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)
         )
@@ -186,8 +188,10 @@ class InstantTool:
         """The worker is done, however it ended."""
         if generation == self.generation:
             self._looking = False
-            self._numbers["instant"] = generation
-            if self._image is not None:
+            answered = (
+                self._numbers.get("instant") == generation
+            )  # not where it only looked, or failed at once
+            if answered and self._image is not None and self._image in self._marks.layers:
                 self._judge(self._image)
 
     def drop(self) -> None:
@@ -202,6 +206,7 @@ class InstantTool:
         self.masks.choice = choice
         if self._marks.image is not None:
             self.masks.show(self._marks.image, self._layer)
+            self._judge(self._marks.image)
 
     def show_network(
         self, image: "ImageLayer", event: "Preview", trained: "Step | None", run: int = 0
@@ -218,10 +223,14 @@ class InstantTool:
         half_learnt = trained is not None and trained.index >= PREVIEW * trained.total
         if half_learnt or event.model.config.objects == "marked":
             self.settle(image, run)
+        else:
+            self._numbers["network"] = run
+            self._marks.held.look_again()  # with the next pulse: there may be many pieces
 
     def put_back(self, image: "ImageLayer", mask: "np.ndarray | None", *, settled: bool) -> None:
         """Put back the network's mask as it was at another time; arguments as `TwoMasks.put_back`."""
         self.masks.put_back(image, lambda: self._mask_of(image), mask, settled=settled)
+        self._judge(image)
 
     def settle(self, image: "ImageLayer | None", run: int = 0) -> None:
         """The network's mask of this image is more than a rough preview; `run` tells one run from another."""
@@ -233,14 +242,17 @@ class InstantTool:
     def _judge(self, image: "ImageLayer") -> None:
         """Let the mask lead that is better on held-out slices, and note how good the one on show is there."""
         held = self._marks.held
-        masks = {maker: mask for maker in MAKERS if (mask := self.masks.mask(image, maker)) is not None}
-        scores = {maker: held.score(image, mask) for maker, mask in masks.items()}
-        if len(scores) == 2:
-            self.masks.leader = max(MAKERS, key=lambda maker: scores[maker])
-        if masks:
+        masks = ((maker, self.masks.mask(image, maker)) for maker in MAKERS)
+        found = {maker: held.dice(image, mask) for maker, mask in masks if mask is not None}
+        if len(found) == 2:
+            self.masks.leader = max(MAKERS, key=lambda maker: mean_of(found[maker]))
+        # a layer that the user has deleted comes back with the next mask, not because something is judged
+        if found and self.masks.is_behind() and find(self._marks.layers, image, "mask") is not None:
             self.masks.show(image, lambda: self._mask_of(image))
-        if (shown := self.masks.on()) in masks:
-            held.note(image, masks[shown], (shown, self._numbers.get(shown)))
+        if (shown := self.masks.on()) is None or shown not in found:
+            held.note(image, None, ())
+        else:
+            held.note(image, found[shown], (shown, self._numbers.get(shown)))
 
     def working(self) -> bool:
         """Whether there is an image to answer on."""

@@ -68,15 +68,15 @@ class Marks:
         self.clicks: Points | None = None
         self.table = ClassTable()
         self.timeline = Timeline(
-            layers, lambda: None if self.image is None else identity(self.image), self._mark_changed
+            layers, lambda: None if self.image is None else identity(self.image), self._mark_accepted
         )
         record = self.timeline.record
         self.strokes = Strokes(record, lambda: self.classes)
         self.click_history = ItemHistory("clicks", record, self._mark_changed)
         self.boxes = BoxTool(self.table, self._mark_changed, record)
         self.tags = TagTool(layers, self.table, self.timeline)
-        self.lock = LockTool(layers, self._mark_changed, record)
-        self.held = HeldTool(layers, self._mark_changed, record, self.lock.map_of)
+        self.lock = LockTool(layers, self._mark_accepted, record)
+        self.held = HeldTool(layers, self._mark_changed, record, self.lock.map_of, self.new_hints)
         self.selected = 1
         self.message = ""
         self.touched = 0.0
@@ -344,12 +344,9 @@ class Marks:
 
     def _clicked(self, event: Any) -> None:
         """A click has come, moved or gone; while one is dragged, its features say so at each move."""
-        history, done = (
-            self.click_history,
-            str(getattr(event, "action", "")) in ("added", "changed", "removed"),
-        )
-        if event.source is self.clicks and (done or history.has_other_features()):
-            history.note()
+        done = str(getattr(event, "action", "")) in ("added", "changed", "removed")
+        if event.source is self.clicks and (done or self.click_history.has_other_features()):
+            self.click_history.note()
         self._mark_changed()
 
     def note_setting(
@@ -378,6 +375,11 @@ class Marks:
 
     def _mark_changed(self) -> None:
         self._changed = self.touched = time.monotonic()
+
+    def _mark_accepted(self) -> None:
+        """What was accepted has changed, or may have, as after undo; it is not scored."""
+        self.held.look_again()
+        self._mark_changed()
 
     def _paint_classes(self) -> None:
         """Write classes and colours into the layers that show them."""

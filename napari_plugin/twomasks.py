@@ -62,6 +62,10 @@ class TwoMasks:
             wanted = self.choice
         return wanted if wanted in self._masks else next(iter(self._masks), None)
 
+    def is_behind(self) -> bool:
+        """Whether the layer shows another mask than is wanted."""
+        return self.on() != self._shown
+
     def has(self, maker: Maker, image: "ImageLayer | None") -> bool:
         """Whether there is such a mask of this image."""
         return image is self._image and maker in self._masks

@@ -6,6 +6,7 @@ from napari.components import ViewerModel
 from test_instanttool import hasty, mask_of, paint, preview, ready, run  # noqa: F401
 
 from napari_plugin.controller import Controller
+from napari_plugin.heldtool import mean_of
 from napari_plugin.layers import slice_on_screen
 from napari_plugin.results import find
 from wsseg.drawing import Drawing, differences
@@ -92,6 +93,7 @@ def test_hints_are_left_out_where_something_is_held_and_nowhere_else():
     np.testing.assert_array_equal(left.scribbles, [[1, 0, 0, 0]])
     assert left.clicks == (Click((0, 0.4), 1),)
     np.testing.assert_array_equal(hints.scribbles, [[1, 2, 0, 255]])
+    assert not weak_labels(left).known[held > 0].any()
     assert leave_out(hints, None) is hints
     assert leave_out(hints, held * 0) is hints
 
@@ -108,7 +110,8 @@ def test_the_score_is_the_dice_over_all_that_is_held_but_not_over_what_was_accep
     held = controller.held.map_of(controller.image)
     found = controller.held.dice(controller.image, mask)
     assert found == {k: pytest.approx(by_hand(mask, held, k)) for k in (1, 2)}
-    assert controller.held.score(controller.image, mask) == pytest.approx(np.mean(list(found.values())))
+    assert mean_of(found) == pytest.approx((found[1] + found[2]) / 2)
+    assert mean_of({}) == 0
     accepted = np.zeros_like(held)
     accepted[8, :12] = 1
     controller.lock.put_back(controller.image, accepted, controller.colours)
@@ -239,6 +242,126 @@ def test_a_model_that_has_seen_the_slice_is_said_to_have():
     assert "has seen it" in controller.message
     hold(controller, 8)
     assert "has seen it" not in controller.message
+
+
+def test_a_first_run_has_seen_it_before_it_shows_anything():
+    controller = finished(3, 8)
+    controller.segment(2)
+    assert controller.model is None
+    hold(controller, 8)
+    assert "has seen it" in controller.message
+    controller.drop()
+    hold(controller, 8)
+    hold(controller, 8)
+    assert "has seen it" not in controller.message
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_is_held_out_while_its_outlines_are_hidden_counts_all_the_same(ndim):
+    controller = finished(ndim, 8)
+    held, mask = controller.held, np.ones(controller.image.data.shape, np.uint8)
+    hold(controller, 8)
+    controller.instant.follow()
+    once = held.dice(controller.image, mask)
+    held.layer_of(controller.image).visible = False
+    hold(controller, 8)
+    assert held.is_new(controller.image)
+    assert held.dice(controller.image, mask) == {}
+    controller.instant.follow()
+    assert held.told(controller.classes) == ""
+    controller.timeline.undo()
+    assert held.dice(controller.image, mask) == once
+    controller.timeline.redo()
+    assert held.dice(controller.image, mask) == {}
+    controller.timeline.undo()
+    if ndim == 3:
+        controller.hints.data[15, 3:9, 3:20] = 1
+        hold(controller, 15)
+        found = held.dice(controller.image, mask)
+        assert found == {1: pytest.approx(by_hand(mask, held.map_of(controller.image), 1))}
+        assert found != once
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_layer_that_another_controller_made_is_followed_as_well(ndim):
+    controller = finished(ndim, 8)
+    hold(controller, 8)
+    later = Controller(controller.layers)
+    later.choose_image(controller.image)
+    mask = np.ones(later.image.data.shape, np.uint8)
+    assert later.held.dice(later.image, mask) == controller.held.dice(controller.image, mask)
+    hold(later, 8)
+    assert later.held.is_new(later.image)
+    assert later.held.dice(later.image, mask) == {}
+    later.timeline.undo()
+    assert later.held.dice(later.image, mask) == {
+        1: pytest.approx(by_hand(mask, later.held.map_of(later.image), 1))
+    }
+    later.held.put_back(later.image, np.zeros_like(mask), later.colours)
+    assert later.held.dice(later.image, mask) == {}
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_without_a_layer_of_hints_a_slice_is_given_back_to_a_new_one(ndim):
+    controller = finished(ndim, 8)
+    hold(controller, 8)
+    held = controller.held.map_of(controller.image).copy()
+    controller.layers.remove(controller.hints)
+    controller.choose_hints(None)
+    hold(controller, 8)
+    assert "Given back" in controller.message
+    np.testing.assert_array_equal(controller.hints.data, held)
+    assert controller.hints in controller.layers
+    assert not controller.held.map_of(controller.image).any()
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda shape: np.full(shape, 300, np.uint16), "holds the label 300"),
+        (lambda shape: np.full(shape, -1, np.int16), "holds the label -1"),
+        (lambda shape: np.ones([n + 1 for n in shape], np.uint8), "has shape"),
+    ],
+)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_is_no_hint_map_is_neither_held_out_nor_lost(ndim, made, words):
+    controller = finished(ndim, 8)
+    values = made(controller.image.data.shape)
+    layer = type(controller.hints)(values.copy(), name="of my own")
+    controller.layers.append(layer)
+    controller.choose_hints(layer)
+    with pytest.raises(InputError, match=f"of my own: {words}"):
+        hold(controller, 8)
+    np.testing.assert_array_equal(layer.data, values)
+    assert controller.held.layer_of(controller.image) is None
+
+
+def test_a_slice_is_not_given_back_to_a_layer_that_cannot_hold_its_labels():
+    controller = finished(3, 8)
+    hold(controller, 8)
+    held = controller.held.map_of(controller.image).copy()
+    layer = type(controller.hints)(np.zeros(held.shape, np.int8), name="of signs")
+    controller.layers.append(layer)
+    controller.choose_hints(layer)
+    with pytest.raises(InputError, match="can't hold the label 255"):
+        hold(controller, 8)
+    np.testing.assert_array_equal(controller.held.map_of(controller.image), held)
+    assert not layer.data.any()
+
+
+def test_clicks_beside_a_held_out_slice_teach_nothing_in_it():
+    controller = finished(3, 8)
+    hold(controller, 8)
+    controller.hints.data[:] = 0
+    controller.new_clicks()
+    for z in (7, 9):
+        controller.clicks.add([z, 12, 12])
+    known = weak_labels(controller.read_hints()).known
+    assert known[7, 12, 12]
+    assert known[9, 11, 12]
+    assert not known[8].any()
+    hold(controller, 8)  # given back: all of it is known
+    assert weak_labels(controller.read_hints()).known[8].all()
 
 
 def test_the_next_place_is_none_that_is_held_out():
