@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from napari.viewer import Viewer  # napari hands in the viewer by this annotation
 
 from napari_plugin.docks import LEARN, PANEL, open_dock
+from wsseg.hints import BACKGROUND
 
 if TYPE_CHECKING:
     from napari_plugin.learnpage import LearnPage
@@ -127,3 +128,102 @@ def use_seeds(viewer: Viewer) -> None:
 def find_objects(viewer: Viewer) -> None:
     """Make a mask of each box."""
     open_widget(viewer).find_objects()
+
+
+def new_clicks(viewer: Viewer) -> None:
+    """Add a points layer for the chosen image and click."""
+    open_widget(viewer).new_clicks()
+
+
+def next_class(viewer: Viewer) -> None:
+    """Go on with the next class of the table."""
+    open_widget(viewer).next_class()
+
+
+def background(viewer: Viewer) -> None:
+    """Go on with background."""
+    open_widget(viewer).take_class(BACKGROUND)
+
+
+def add_class(viewer: Viewer) -> None:
+    """Add a row to the table of classes."""
+    widget = open_widget(viewer)
+    widget.try_to(widget.controller.add_class)
+
+
+def hide_or_show(viewer: Viewer) -> None:
+    """Hide what was found, or show it again."""
+    widget = open_widget(viewer)
+    widget.try_to(widget.controller.toggle_mask)
+
+
+def show_doubt(viewer: Viewer) -> None:
+    """Show where the mask is in doubt, or hide that."""
+    open_widget(viewer).guide.doubt.click()
+
+
+def answer(viewer: Viewer) -> None:
+    """Answer while one draws, or don't."""
+    open_widget(viewer).instant.answer.click()
+
+
+def all_boxed(viewer: Viewer) -> None:
+    """Say that all objects have a box, or that they don't."""
+    open_widget(viewer).box_rows.all_boxed.click()
+
+
+def tag_none(viewer: Viewer) -> None:
+    """Say that no class is in this image or slice, or take that back."""
+    open_widget(viewer).tags.toggle_none()
+
+
+def extend_tags(viewer: Viewer) -> None:
+    """All slices from the last tagged one to this have its tags."""
+    open_widget(viewer).tags.extend()
+
+
+def next_image(viewer: Viewer) -> None:
+    """Go to the next image; after the last one of a folder, more are opened."""
+    open_widget(viewer).tags.next_image()
+
+
+def restore(viewer: Viewer) -> None:
+    """Bring back what was marked on this image in the newest session before."""
+    open_widget(viewer).restore.restore()
+
+
+def save_objects(viewer: Viewer) -> None:
+    """Save numbered objects with the image's geometry."""
+    open_widget(viewer).files.ask_save("objects")
+
+
+def save_boxes(viewer: Viewer) -> None:
+    """Save boxes as COCO."""
+    open_widget(viewer).files.ask_save_boxes()
+
+
+def save_tags(viewer: Viewer) -> None:
+    """Save tags as a table."""
+    open_widget(viewer).files.ask_save_tags()
+
+
+def save_model(viewer: Viewer) -> None:
+    """Save the model as a folder."""
+    open_widget(viewer).files.ask_save_model()
+
+
+def open_model(viewer: Viewer) -> None:
+    """Go on from a model that was saved."""
+    open_widget(viewer).files.ask_open_model()
+
+
+def forget_model(viewer: Viewer) -> None:
+    """Start anew with the next Segment."""
+    widget = open_widget(viewer)
+    widget.try_to(widget.controller.forget_model)
+
+
+def drop_encoder(viewer: Viewer) -> None:
+    """Start without the pretrained encoder."""
+    widget = open_widget(viewer)
+    widget.try_to(widget.encoder.drop)

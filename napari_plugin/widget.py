@@ -39,6 +39,7 @@ from napari_plugin.trying import Tried
 from napari_plugin.undorow import UndoRow
 from napari_plugin.worker import sentence, start
 from wsseg.errors import InputError
+from wsseg.hints import BACKGROUND
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 KEYS = {
     "N": "next class",
-    "Q": "background brush",
+    "Q": "background: brush or clicks",
     "U": "unpainted of this slice is background",
     "W": "draw boxes",
     "J": "masks of boxes",
@@ -164,7 +165,7 @@ class SegmentWidget(QScrollArea):
         self.stop_button.clicked.connect(self.stop)
         actions = [
             self.next_class,
-            lambda: self.paint_with(255),
+            lambda: self.take_class(BACKGROUND),
             self.finish_slice,
             self.draw_boxes,
             self.find_objects,
@@ -225,18 +226,12 @@ class SegmentWidget(QScrollArea):
         self.viewer.layers.selection.active = c.boxes.layer
         c.boxes.layer.mode = "add_rectangle"
 
-    def paint_with(self, class_id: int) -> None:
-        """Take the brush of this class, 255 for background."""
-        if self.try_to(self.controller.select, class_id):
-            self._paint()
-
     def take_class(self, class_id: int) -> None:
-        """Go on with this class, with boxes where they are drawn, else with the brush."""
-        boxes = self.controller.boxes.layer
-        if boxes is None or self.viewer.layers.selection.active != boxes:
-            self.paint_with(class_id)
-        else:
-            self.try_to(self.controller.select, class_id)
+        """Go on with this class, with clicks or boxes where they are drawn, else with the brush."""
+        c, active = self.controller, self.viewer.layers.selection.active
+        drawn = (c.clicks,) if class_id == BACKGROUND else (c.clicks, c.boxes.layer)
+        if self.try_to(c.select, class_id) and (active is None or active not in drawn):
+            self._paint()
 
     def next_class(self) -> None:
         """Go on with the next class."""

@@ -196,7 +196,7 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     hand.drag(at(4, 6))
     assert [click.class_id for click in c.peek_hints().clicks] == [0]
     hand.key(key.Key_N)
-    viewer.layers.selection.active = c.clicks
+    assert viewer.layers.selection.active == c.clicks  # one goes on clicking
     hand.drag(at(centre + 3, centre))
     assert [click.class_id for click in c.peek_hints().clicks] == [0, 1]
     hand.key(key.Key_Z, CONTROL)
