@@ -123,6 +123,12 @@ def transforms_of(layer: "ImageLayer") -> dict[str, Any]:
     return {name: getattr(layer, name) for name in names}
 
 
+def guard(layer: "Layer | None") -> None:
+    """Delete does not take a layer of hints with all its undo: napari's lock, to be opened in its list."""
+    if layer is not None and KEY in layer.metadata:
+        layer.locked = True
+
+
 def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "Labels":
     """A Labels layer of zeros on an image's grid.
 

@@ -18,6 +18,7 @@ from napari_plugin.layers import (
     belongs,
     colormap,
     finish_slice,
+    guard,
     identity,
     make_clicks,
     make_labels,
@@ -112,6 +113,7 @@ class Marks:
         self.hints, self.touched = layer, time.monotonic()
         if layer is None:
             return
+        guard(layer)
         self._know_classes_of(layer)
         layer.events.paint.connect(self._painted)
         layer.events.set_data.connect(self._mark_changed)  # undo and redo say only this
@@ -139,6 +141,7 @@ class Marks:
         """Take clicks from this Points layer."""
         self.clicks, self.touched = layer, time.monotonic()
         self.click_history.follow(layer)
+        guard(layer)
         if layer is not None:
             layer.events.data.connect(self._clicked)
             layer.events.features.connect(self._clicked)
@@ -147,6 +150,7 @@ class Marks:
         """Take boxes from this Shapes layer, and classes where it knows them."""
         if layer is not None:
             self._know_classes_of(layer)
+        guard(layer)
         self.boxes.choose(layer)
         self._paint_classes()
 

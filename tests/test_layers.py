@@ -7,6 +7,7 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points
 
+from napari_plugin.controller import Controller
 from napari_plugin.layers import (
     belongs,
     finish_slice,
@@ -215,3 +216,21 @@ def test_hints_of_another_shape_than_the_image_are_refused_in_words(ndim):
     labels = Labels(np.ones([n + 1 for n in image.data.shape], np.uint8), name="of another scan")
     with pytest.raises(InputError, match=r"of another scan: has shape .*; press New"):
         to_hints(image, labels, None, {1: "cell"})
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_delete_does_not_take_hints_unless_they_are_unlocked(ndim):
+    viewer = ViewerModel()
+    controller = Controller(viewer.layers)
+    controller.choose_image(viewer.add_image(np.zeros((8,) * ndim), name="one"))
+    hints, clicks, boxes = controller.new_hints(), controller.new_clicks(), controller.new_boxes()
+    foreign = viewer.add_labels(np.zeros((8,) * ndim, np.uint8))
+    controller.choose_hints(foreign)  # a layer that the user has made goes as before
+    viewer.layers.selection = {hints, clicks, boxes, foreign}
+    viewer.layers.remove_selected()  # what the key does
+    assert {"one hints", "one clicks", "one boxes"} <= {layer.name for layer in viewer.layers}
+    assert foreign not in viewer.layers
+    hints.locked = False
+    viewer.layers.selection = {hints}
+    viewer.layers.remove_selected()
+    assert hints not in viewer.layers
