@@ -53,10 +53,12 @@ def about_image(layer: "ImageLayer") -> dict[str, Any]:
     return {"image": layer.name, **told}
 
 
-def newest_session(place: Path, layer: "ImageLayer") -> Path | None:
-    """The newest session of an image, or None."""
+def newest_session(place: Path, layer: "ImageLayer", *, but: Path | None = None) -> Path | None:
+    """The newest session of an image but one, or None."""
     wanted = about_image(layer)
     for folder in sorted(place.glob(f"*/{ABOUT}"), reverse=True):
+        if folder.parent == but:
+            continue
         try:
             about = read_json(folder)
         except InputError:
@@ -115,7 +117,7 @@ class Autosave:
         return self._writer.busy()
 
     def found(self) -> Path | None:
-        """The newest earlier session of the image at work, None = there is none, or something new is marked.
+        """The newest earlier session of the image at work, until it is restored or dismissed; None = no such.
 
         It is looked for once an image.
         """
@@ -123,11 +125,14 @@ class Autosave:
         if image is None or image not in self.controller.layers:
             return None
         key = identity(image)
-        if self._writer.knows(key):
-            return None
         if key not in self._earlier:
-            self._earlier[key] = newest_session(self.place, image)
+            self._earlier[key] = newest_session(self.place, image, but=self._writer.folder(key))
         return self._earlier[key]
+
+    def dismiss(self) -> None:
+        """Offer the earlier session of the image at work no more; it stays on disk."""
+        if self.controller.image is not None:
+            self._earlier[identity(self.controller.image)] = None
 
     def folder(self) -> Path | None:
         """The session of the image at work; None while nothing has been written of it."""

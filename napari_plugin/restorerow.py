@@ -39,16 +39,18 @@ class RestoreRow(QWidget):
         self.button.setToolTip(
             "Puts what was marked then on the image, in new layers, with its mask and model."
         )
+        self.dismissed = button("Dismiss", self.dismiss)
+        self.dismissed.setToolTip("Offers it no more until napari is opened again; it stays on disk.")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row(self.words, self.button, stretch=0))
+        column.addLayout(row(self.words, self.button, self.dismissed, stretch=0))
         column.addWidget(self.error)
         self.show_state()
 
     def show_state(self) -> None:
         """Show what there is to restore, and what could not be saved."""
         folder, error = self.autosave.found(), self.autosave.error
-        for widget in (self.words, self.button):
+        for widget in (self.words, self.button, self.dismissed):
             widget.setVisible(folder is not None)
         if folder is not None:
             moment = time.localtime((folder / LINES).stat().st_mtime)
@@ -56,6 +58,11 @@ class RestoreRow(QWidget):
         self.error.setVisible(bool(error))
         self.error.setText(error)
         self.setVisible(bool(folder or error))
+
+    def dismiss(self) -> None:
+        """Offer it no more."""
+        self.autosave.dismiss()
+        self.show_state()
 
     def restore(self) -> None:
         """Put the earlier session on the image."""

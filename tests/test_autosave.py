@@ -179,7 +179,7 @@ def test_everything_comes_back(tmp_path, working, ndim):
     newest = newest_session(tmp_path / "sessions", image)
     assert newest != folder
     now = Drawing(expected.shape)
-    now.hints = later.hints.data
+    now.hints = later.hints.data.copy()
     assert np.array_equal(replay(newest).drawing.hints, now.hints)
     assert replay(newest).drawing.boxes == expected.boxes
     assert not list(differences(replay(folder).drawing, expected))  # the old one is as it was
@@ -187,8 +187,21 @@ def test_everything_comes_back(tmp_path, working, ndim):
     assert third.found() == newest
     later.hints.paint((2,) * ndim, 1)
     settle(third)
-    assert third.found() is None  # one goes on without it
+    assert third.found() == newest  # who has begun to draw may still want it
+    drawn, before = later.hints, later.hints.data.copy()
+    third.restore(newest)
+    assert np.array_equal(later.hints.data, now.hints)
+    assert np.array_equal(drawn.data, before)  # a layer of its own
+    assert drawn in other.layers
+    settle(third)
+    assert third.found() is None
     third.close()
+    assert np.array_equal(replay(newest_session(tmp_path / "sessions", image)).drawing.hints, now.hints)
+    fourth = Autosave(later, tmp_path / "sessions")
+    assert fourth.found() is not None
+    fourth.dismiss()
+    assert fourth.found() is None
+    fourth.close()
     assert len(sessions(tmp_path)) == 3
 
 
