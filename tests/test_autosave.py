@@ -197,12 +197,12 @@ def test_everything_comes_back(tmp_path, working, ndim):
     assert third.found() is None
     third.close()
     assert np.array_equal(replay(newest_session(tmp_path / "sessions", image)).drawing.hints, now.hints)
+    assert len(sessions(tmp_path)) == 3
     fourth = Autosave(later, tmp_path / "sessions")
     assert fourth.found() is not None
     fourth.dismiss()
     assert fourth.found() is None
     fourth.close()
-    assert len(sessions(tmp_path)) == 3
 
 
 def test_a_killed_window_loses_nothing(tmp_path):
