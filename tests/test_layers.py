@@ -41,6 +41,7 @@ def moved_image(ndim: int) -> Image:
         scale=(3.0, 2.0, 0.5)[-ndim:],
         translate=(10.0, -4.0, 7.0)[-ndim:],
         rotate=turn,
+        shear=(0.5, 0.1, -0.2)[: 1 if ndim == 2 else 3],
         affine=affine,
         units=("mm",) * ndim,
         axis_labels=("z", "y", "x")[-ndim:],
@@ -234,3 +235,21 @@ def test_delete_does_not_take_hints_unless_they_are_unlocked(ndim):
     viewer.layers.selection = {hints}
     viewer.layers.remove_selected()
     assert hints not in viewer.layers
+
+
+def test_frames_of_a_film_are_marked_one_by_one():
+    viewer = ViewerModel()
+    film = viewer.add_image(
+        np.zeros((5, 8, 8)), name="film", scale=(2.5, 0.5, 0.5), axis_labels=("t", "y", "x")
+    )
+    controller = Controller(viewer.layers)
+    controller.choose_image(film)
+    hints = controller.new_hints()
+    assert tuple(hints.axis_labels) == ("t", "y", "x")
+    hints.data[3, 2:4, 2:4] = 1
+    controller.finish_slice((3 * 2.5, 0.0, 0.0), (1, 2))
+    told = controller.read_hints()
+    assert told.shape == (5, 8, 8)
+    assert (told.scribbles[3] == 1).sum() == 4
+    assert (told.scribbles[3] == BACKGROUND).sum() == 60
+    assert not np.delete(told.scribbles, 3, axis=0).any()
