@@ -142,7 +142,7 @@ def next_class(viewer: Viewer) -> None:
 
 def background(viewer: Viewer) -> None:
     """Go on with background."""
-    open_widget(viewer).take_class(BACKGROUND)
+    open_widget(viewer).take_class(BACKGROUND, boxes=False)
 
 
 def add_class(viewer: Viewer) -> None:

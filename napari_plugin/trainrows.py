@@ -1,8 +1,13 @@
-"""The rows of the widget that say how to train: what strokes mean, and for how long."""
+"""The rows of the widget that say how to train: what strokes mean, for how long, and whether it goes on."""
 
-from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
+from typing import TYPE_CHECKING
 
-from napari_plugin.forms import form
+from qtpy.QtWidgets import QCheckBox, QComboBox, QSpinBox, QVBoxLayout, QWidget
+
+from napari_plugin.forms import form, row
+
+if TYPE_CHECKING:
+    from napari_plugin.keeplearning import KeepLearning
 
 MEANINGS = {
     "auto": "auto",
@@ -13,14 +18,18 @@ MEANINGS = {
 
 
 class TrainRows(QWidget):
-    """What strokes mean, and the steps of training.
+    """What strokes mean, the steps of training, and whether it goes on by itself.
+
+    Args:
+        keeping: Is told whether the user wants it.
 
     Attributes:
         objects: Its data is a `wsseg.propagate.Meaning`.
         steps: 0 = auto.
+        keep: Go on by itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeping: "KeepLearning") -> None:
         super().__init__()
         self.steps = QSpinBox()
         self.steps.setRange(0, 100_000)
@@ -33,6 +42,11 @@ class TrainRows(QWidget):
         self.objects.setToolTip(
             "Every object: the mask is what strokes reach. Examples: what looks like them is found too."
         )
+        self.keep = QCheckBox("Keep learning")
+        self.keep.setToolTip("When a run is done and you mark more, the next one begins by itself.")
+        self.keep.toggled.connect(lambda on: setattr(keeping, "on", on))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(form(("Strokes mark", self.objects), ("Steps", self.steps)))
+        column.addLayout(
+            form(("Strokes mark", self.objects), ("Steps", row(self.steps, self.keep, stretch=0)))
+        )

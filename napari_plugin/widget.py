@@ -28,6 +28,7 @@ from napari_plugin.follow import Follow
 from napari_plugin.forms import button, fill, fill_column, form, group, key_map, narrow, row, widen
 from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
+from napari_plugin.keeplearning import KeepLearning
 from napari_plugin.layers import to_image
 from napari_plugin.leaverows import LeaveRows
 from napari_plugin.qualitypanel import QualityPanel
@@ -71,6 +72,7 @@ class SegmentWidget(QScrollArea):
         self.viewer = napari_viewer
         self.controller = Controller(napari_viewer.layers)
         self.autosave = Autosave(self.controller, sessions_folder())
+        self.keeping = KeepLearning(self.controller)
         self.worker: Any = None
         self.setWidgetResizable(True)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
@@ -90,7 +92,7 @@ class SegmentWidget(QScrollArea):
         self.classes, self.curve = ClassList(), Curve()
         self.go, self.stop_button = QPushButton("Segment"), QPushButton("Stop")
         self.go.setToolTip("Learn from all hints and predict. Pressed again, it goes on from there.")
-        self.training = TrainRows()
+        self.training = TrainRows(self.keeping)
         self.steps, self.objects = self.training.steps, self.training.objects
         self.objects.currentIndexChanged.connect(
             lambda: self.controller.instant.mean(self.objects.currentData())
@@ -165,7 +167,7 @@ class SegmentWidget(QScrollArea):
         self.stop_button.clicked.connect(self.stop)
         actions = [
             self.next_class,
-            lambda: self.take_class(BACKGROUND),
+            lambda: self.take_class(BACKGROUND, boxes=False),
             self.finish_slice,
             self.draw_boxes,
             self.find_objects,
@@ -182,10 +184,9 @@ class SegmentWidget(QScrollArea):
         self.timer = QTimer(self)
         self.timer.timeout.connect(self._tick)
         self.pulse = QTimer(self)
-        self.pulse.timeout.connect(self._follow_boxes)
-        self.pulse.timeout.connect(self.autosave.pulse)
-        self.pulse.timeout.connect(self.undo_row.show_state)
-        self.pulse.timeout.connect(self.quality.show_state)
+        follow = (self._follow_marks, self.autosave.pulse, self.undo_row.show_state, self.quality.show_state)
+        for one in follow:
+            self.pulse.timeout.connect(one)
         self.pulse.start(250)
         self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
         for end in (self.stop, self.instant.stop, self.guide.stop, self.autosave.close):
@@ -226,10 +227,10 @@ class SegmentWidget(QScrollArea):
         self.viewer.layers.selection.active = c.boxes.layer
         c.boxes.layer.mode = "add_rectangle"
 
-    def take_class(self, class_id: int) -> None:
-        """Go on with this class, with clicks or boxes where they are drawn, else with the brush."""
+    def take_class(self, class_id: int, *, boxes: bool = True) -> None:
+        """Go on with this class, with clicks or `boxes` where they are drawn, else with the brush."""
         c, active = self.controller, self.viewer.layers.selection.active
-        drawn = (c.clicks,) if class_id == BACKGROUND else (c.clicks, c.boxes.layer)
+        drawn = (c.clicks, c.boxes.layer if boxes else None)
         if self.try_to(c.select, class_id) and (active is None or active not in drawn):
             self._paint()
 
@@ -269,10 +270,14 @@ class SegmentWidget(QScrollArea):
 
     # how it is done
 
-    def _follow_boxes(self) -> None:
-        """Boxes have changed, and nothing else is under way."""
-        if self.worker is None and self.controller.objects_due():
+    def _follow_marks(self) -> None:
+        """Boxes have changed, or there is more to learn, and nothing else is under way."""
+        if self.worker is not None:
+            self.keeping.note()
+        elif self.controller.objects_due():
             self.begin(self.controller.find_objects)
+        elif self.keeping.due():
+            self.segment()
 
     def try_to(self, action: Callable[..., Any], *arguments: Any) -> Tried:
         """Call the controller; show an InputError as its sentence. See `Tried`."""

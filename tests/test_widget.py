@@ -68,6 +68,23 @@ def test_from_strokes_to_a_mask_and_on(scene, qtbot):
     assert "Choose an image" in widget.message.text()
 
 
+def test_it_keeps_learning_when_more_is_marked(scene, qtbot):
+    _, widget = scene
+    widget.controller.hints.data[0] = 255
+    widget.steps.setValue(2)
+    widget.training.keep.click()
+    widget.segment()
+    wait(qtbot, widget)
+    first = widget.controller.model
+    qtbot.wait(1500)  # nothing new, nothing begins
+    assert widget.worker is None
+    assert widget.controller.model is first
+    widget.controller.hints.paint((15, 3, 3), 255)
+    qtbot.waitUntil(lambda: widget.worker is not None, timeout=30_000)
+    wait(qtbot, widget)
+    assert widget.controller.model is not first
+
+
 def test_stop_answers_at_once_and_keeps_what_is_there(scene, qtbot):
     _, widget = scene
     widget.controller.hints.data[0] = 255
