@@ -96,7 +96,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
     """
     yield from loading()
     from wsseg.fit import default_steps, prepare, read_strokes
-    from wsseg.propagate import TOLD
+    from wsseg.propagate import TOLD, says_all
     from wsseg.train import TrainConfig, usual_rate
 
     image = coloured(job.model, job.image)
@@ -143,7 +143,7 @@ def segment(job: Job, wishes: Wishes) -> Work:
                 pace.previewed(focus, time.monotonic() - started)
     take_cores("networks")
     model = trainer.model
-    if objects == "marked":
+    if objects == "marked" and (job.objects == "marked" or says_all(learnt.sample, objects)):
         yield _walked(implied, model)
     elif learnt.boxed is not None:
         yield from refine_objects(model, learnt)
@@ -292,7 +292,7 @@ def _predict(
     """The whole image, each block shown when it is done; what is on screen first where there are several."""
     from wsseg.propagate import VOXELS, scribbled
 
-    if model.config.objects == "alike" and scribbled(sample) and np.prod(sample.image.shape) <= VOXELS:
+    if model.config.objects and scribbled(sample) and np.prod(sample.image.shape) <= VOXELS:
         yield from _honoured(model, sample)
         return
     whole = tuple(slice(0, n) for n in sample.image.shape)

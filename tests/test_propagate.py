@@ -66,6 +66,21 @@ def test_a_mask_honours_strokes_and_edges(dims):
     assert ((honour(one, None, "marked", CPU, 2).argmax(0) == 1) == alone).mean() > 0.99
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_where_all_is_marked_a_network_is_asked_of_volumes_that_it_knows(dims):
+    sample, truth = balls(dims, 2, 1)  # both are there, one is marked
+    walked = honour(sample, None, "marked", CPU, 2)
+    for sure, asked in ((0.95, dims == 3), (0.7, False)):  # sureness 0.9 and 0.4 of what is found
+        word = np.where(truth, sure, 1 - sure).astype(np.float32)
+        said = honour(sample, np.stack([1 - word, word]), "marked", CPU, 2)
+        if asked:
+            assert ((said[1] > 0.5) == truth).mean() > 0.99
+        else:
+            assert np.array_equal(said, walked)
+    nothing = np.stack([np.ones(truth.shape, np.float32), np.zeros(truth.shape, np.float32)])
+    assert np.array_equal(honour(sample, nothing, "marked", CPU, 2), walked)
+
+
 def test_what_is_no_stroke_is_kept_to_the_voxel_and_the_rest_left_alone():
     sample, truth = balls(3, 1, 1)
     weight = np.zeros_like(sample.labels.weight)
