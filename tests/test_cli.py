@@ -137,7 +137,8 @@ def test_fit_notes_what_strokes_meant_and_tells_what_it_found_out(tmp_path, data
     if dims == 3:  # finished slices are no strokes
         assert meant == (None if asked in ("auto", "off") else asked)
     else:
-        assert meant == {"auto": "marked", "off": None}.get(asked, asked)  # columns of one ball
+        # a ball that looks like nothing else
+        assert meant == {"auto": "alike", "off": None}.get(asked, asked)
     assert ("(--objects says otherwise.)" in shown) == (asked == "auto" and dims == 2)
 
 
