@@ -12,6 +12,7 @@ from napari_plugin.encodertool import EncoderTool, read_encoder
 from napari_plugin.events import Elsewhere, Event, Heat, Note, Objects, Opened, Preview, Seeds, Work
 from napari_plugin.guidetool import GuideTool
 from napari_plugin.instanttool import InstantTool
+from napari_plugin.keymap import told
 from napari_plugin.layers import file_of, on_screen, to_image
 from napari_plugin.leavetool import LeaveTool
 from napari_plugin.marks import Marks
@@ -111,8 +112,8 @@ class Controller(Marks):
                     if self.tags.is_used()
                     else ""
                 )
-                or "Nothing is marked yet: press New beside Hints and paint or finish a slice (U), or draw "
-                "boxes (W)."
+                or "Nothing is marked yet: press New beside Hints and paint or finish a slice "
+                f"({told('finish_slice')}), or draw boxes ({told('draw_boxes')})."
             )
         for k in sorted(hints.class_ids() - set(self.classes)):
             self.add_class(k)
@@ -147,7 +148,10 @@ class Controller(Marks):
         image = self.need_image()
         hints = self.read_hints()
         if not hints.boxes and find(self.layers, image, "objects") is None:
-            raise InputError(self.boxes.told() or "No box is drawn yet: press W, then drag a rectangle.")
+            raise InputError(
+                self.boxes.told()
+                or f"No box is drawn yet: press {told('draw_boxes')}, then drag a rectangle."
+            )
         self.message = self.boxes.told()
         self._begin(image)
         return find_objects(to_image(image), hints, image.name, {} if again else self.boxes.found)
@@ -225,7 +229,10 @@ class Controller(Marks):
         image = self.need_image()
         boxes = self.boxes.read(image)
         if self.boxes.layer is None or self.boxes.problems:
-            raise InputError(self.boxes.told() or "There are no boxes yet: press W, then drag a rectangle.")
+            raise InputError(
+                self.boxes.told()
+                or f"There are no boxes yet: press {told('draw_boxes')}, then drag a rectangle."
+            )
         self._begin(image)
         return save_boxes(path, boxes, dict(self.classes), to_image(image), file_of(image), image.name)
 

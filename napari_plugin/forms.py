@@ -1,16 +1,14 @@
 """Small pieces that widgets are put together from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QGridLayout,
     QGroupBox,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QScrollArea,
     QScrollBar,
@@ -67,20 +65,6 @@ def narrow(box: QComboBox, letters: int) -> None:
     """Let a box be this narrow, or its longest entry says how narrow the panel can be."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(letters)
-
-
-def key_map(keys: Mapping[str, str]) -> QWidget:
-    """What each key does."""
-    inside = QWidget()
-    grid = QGridLayout(inside)
-    grid.setContentsMargins(0, 0, 0, 0)
-    for row, (key, meaning) in enumerate(keys.items()):
-        grid.addWidget(QLabel(f"<b>{key}</b>"), row, 0)
-        told = QLabel(meaning)
-        told.setWordWrap(True)  # or the longest would say how narrow the panel can be
-        grid.addWidget(told, row, 1)
-    grid.setColumnStretch(1, 1)
-    return inside
 
 
 def fill_column(area: QScrollArea, column: QVBoxLayout) -> None:

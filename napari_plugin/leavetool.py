@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_plugin.events import Elsewhere, Work
+from napari_plugin.keymap import told
 from napari_plugin.layers import file_of, has_channels, to_image, to_world
 from napari_plugin.leavework import (
     Found,
@@ -195,7 +196,9 @@ class LeaveTool:
             raise InputError("There is no mask yet: press Segment first, or draw boxes.")
         kinds = {one.box.id: one.box.class_id for one in boxes.segments or ()}
         if mask is None and kind == "mask" and not kinds:
-            raise InputError("The classes of the objects are not known: press J, or Segment.")
+            raise InputError(
+                f"The classes of the objects are not known: press {told('find_objects')}, or Segment."
+            )
         return Found(mask, objects, kinds)
 
     def _marked(self, layer: "ImageLayer") -> bool:

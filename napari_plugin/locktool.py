@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_plugin.blocks import Region, block_change, write
+from napari_plugin.keymap import told
 from napari_plugin.layers import make_labels, slice_on_screen
 from napari_plugin.results import find
 from napari_plugin.timeline import Change
@@ -125,7 +126,8 @@ class LockTool:
         old = np.zeros(piece.shape, np.uint8) if locked is None else locked[where]
         wrong = piece & (old == 0)
         if not wrong.any():
-            raise InputError("This object is accepted; Shift+J takes that back, then it can be rejected.")
+            key = told("accept_object")
+            raise InputError(f"This object is accepted; {key} takes that back, then it can be rejected.")
         self._write(image, where, np.where(wrong, BACKGROUND, old), colours, "rejected object")
         rest = write(mask, where, np.where(wrong, 0, mask.data[where]))
         self._record(block_change("rejected object", "mask", mask, rest))
@@ -159,7 +161,8 @@ class LockTool:
             self._write(image, where, np.zeros_like(old), colours, "taking back a slice")
             return "Taken back: this slice is no longer locked."
         if not said.any() and not old.any():
-            raise InputError("The mask of this slice is empty; press U if all of it is background.")
+            key = told("finish_slice")
+            raise InputError(f"The mask of this slice is empty; press {key} if all of it is background.")
         new = np.where(old > 0, old, np.where(said == 0, BACKGROUND, said))
         self._write(image, where, new, colours, "accepted slice")
         return f"Accepted: this slice is locked, {np.count_nonzero(old == 0):,} voxels."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_plugin.boxtool import BoxTool
+from napari_plugin.keymap import told
 from napari_plugin.layers import file_of, to_image
 from napari_plugin.results import as_classes, find
 from wsseg.errors import InputError
@@ -43,5 +44,5 @@ def values_of(layers: "LayerList", image: "ImageLayer", role: str, boxes: BoxToo
     raise InputError(
         "There is no mask yet: press Segment first."
         if role == "mask"
-        else "There are no objects yet: draw boxes, then press J."
+        else f"There are no objects yet: draw boxes, then press {told('find_objects')}."
     )

@@ -20,6 +20,7 @@ from superqt import QDoubleRangeSlider
 
 from napari_plugin.classlist import swatch
 from napari_plugin.forms import button, form, row
+from napari_plugin.keymap import told
 from napari_plugin.layers import to_image
 from napari_plugin.tagstrip import TagStrip
 from napari_plugin.trying import Tried
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 
     from napari_plugin.controller import Controller
 
-KEYS = {
-    "Control-0": "none of the classes",
-    "K": "next image",
-    ".": "the same for all slices up to this one",
-    "Shift-Z": "undo of a tag",
-}
 LIVE = 0.05  # seconds that seeds are made for before the window is served again
 MARKS = {True: "✓ ", False: "– ", None: ""}
 
@@ -43,7 +38,7 @@ class TagPanel(QWidget):
     """Shows the controller's tags and calls it.
 
     Args:
-        viewer: napari's; it gets the keys.
+        viewer: napari's.
         controller: The plugin's.
         steps: The box of training steps, 0 = the usual ones.
         try_to: Calls it and shows its sentence where it refuses; see `Tried`.
@@ -68,16 +63,20 @@ class TagPanel(QWidget):
         self.wanted: bool | None = None  # None: the rows are there where tags are used
         self._classes: dict[int, tuple[str, str]] | None = None
         self._build()
-        keys = [self.toggle_none, self.next_image, self.extend, self.undo]
-        for key, action in zip(KEYS, keys, strict=True):
-            viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
-        for number in range(1, 10):
-            key = f"Control-{number}"
-            viewer.bind_key(key, lambda viewer, number=number: self.toggle_nth(number), overwrite=True)
         viewer.dims.events.current_step.connect(self._moved)
         self.timer = QTimer(self)
         self.timer.setSingleShot(True)
         self.timer.timeout.connect(self._go_on)
+
+    def key_actions(self) -> dict[str, Callable[[], Any]]:
+        """What the keys for tags do."""
+        return {
+            "next_image": self.next_image,
+            "extend_tags": self.extend,
+            "undo_tag": self.undo,
+            "tag_none": self.toggle_none,
+            **{f"tag_{number}": partial(self.toggle_nth, number) for number in range(1, 10)},
+        }
 
     def _build(self) -> None:
         self.summary, self.opener = QLabel(), button("Tag", self.toggle_open)
@@ -93,7 +92,7 @@ class TagPanel(QWidget):
         self.grid = QGridLayout()
         self.none = QPushButton("none of them")
         self.none.setCheckable(True)
-        self.none.setToolTip("None of the classes is here (Ctrl+0).")
+        self.none.setToolTip(f"None of the classes is here ({told('tag_none')}).")
         self.none.clicked.connect(lambda: self.toggle_none())
         self.strip, self.state, self.verdict, self.values = TagStrip(), QLabel(), QLabel(), QLabel()
         self.strip.picked.connect(self._go_to)
@@ -102,10 +101,10 @@ class TagPanel(QWidget):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self.extend_button = button("To here", self.extend)
         self.extend_button.setToolTip(
-            "All slices from the one tagged last to this one are tagged alike ( . )."
+            f"All slices from the one tagged last to this one are tagged alike ({told('extend_tags')})."
         )
         self.next_button = button("Next", self.next_image)
-        self.next_button.setToolTip("Show the next open image of the same kind (K).")
+        self.next_button.setToolTip(f"Show the next open image of the same kind ({told('next_image')}).")
         self.untag_button = button("Untag", self.untag)
         self.untag_button.setToolTip("Say nothing of this image or slice.")
         tools = QHBoxLayout()
@@ -242,7 +241,7 @@ class TagPanel(QWidget):
                 made = button(name, partial(self.toggle, k))
                 made.setCheckable(True)
                 made.setIcon(swatch(colour))
-                key = f"Ctrl+{number}" if number < 10 else "no key"
+                key = told(f"tag_{number}") if number < 10 else "no key"
                 made.setToolTip(f"{name} is here ({key}).")
                 made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
                 self.buttons[k] = made

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_plugin.classtable import ClassTable
+from napari_plugin.keymap import told
 from napari_plugin.layers import KEY, has_channels, identity, on_screen, to_hints, to_image
 from napari_plugin.results import find
 from napari_plugin.seedview import SeedView
@@ -259,7 +260,7 @@ class TagTool:
         tagged = {layer: tags for layer in self.kin() if (tags := tags_of(layer)) is not None}
         if not tagged:
             raise InputError(
-                "Nothing is tagged yet: say which classes are in this image or slice (Ctrl+1 …)."
+                f"Nothing is tagged yet: say which classes are in this image or slice ({told('tag_1')} …)."
             )
         for layer, tags in tagged.items():
             painted = hints if layer == self.image else find(self.layers, layer, "hints")
@@ -280,7 +281,7 @@ class TagTool:
         found = {layer: tags for layer in self.kin() if (tags := tags_of(layer)) is not None}
         if not found:
             raise InputError(
-                "There are no tags yet: say which classes are in this image or slice (Ctrl+1 …)."
+                f"There are no tags yet: say which classes are in this image or slice ({told('tag_1')} …)."
             )
         return found
 

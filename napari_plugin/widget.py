@@ -25,10 +25,11 @@ from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
 from napari_plugin.follow import Follow
-from napari_plugin.forms import button, fill, fill_column, form, group, key_map, narrow, row, widen
+from napari_plugin.forms import button, fill, fill_column, form, group, narrow, row, widen
 from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.keeplearning import KeepLearning
+from napari_plugin.keytable import KeyTable
 from napari_plugin.layers import to_image
 from napari_plugin.leaverows import LeaveRows
 from napari_plugin.qualitypanel import QualityPanel
@@ -46,22 +47,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Points
     from napari.viewer import Viewer
 
-KEYS = {
-    "N": "next class",
-    "Q": "background: brush or clicks",
-    "U": "unpainted of this slice is background",
-    "W": "draw boxes",
-    "J": "masks of boxes",
-    "G": "go: Segment or Stop",
-    "H": "hide or show what was found",
-    ",": "go to where a hint helps most",
-    "Shift+J": "accept the object under the cursor, or not",
-    "Shift+N": "reject the object under the cursor",
-    "Shift+U": "accept this slice of the mask, or not",
-    "Shift+H": "hold this slice out for testing, or not",
-}
 DRAWN = 200  # milliseconds in which the panel is drawn
-UNDO_KEYS = {"Ctrl+Z": "undo, whatever came last", "Ctrl+Shift+Z": "redo"}  # bound by the row of buttons
 
 
 class SegmentWidget(QScrollArea):
@@ -137,7 +123,8 @@ class SegmentWidget(QScrollArea):
         self.encoder = EncoderRow(self.controller, self.try_to)
         for widget in (self.encoder, self.bar, self.curve, self.status, self.message):
             column.addWidget(widget)
-        column.addWidget(group("Keys", key_map({**KEYS, **UNDO_KEYS})))
+        self.keys = KeyTable(self.viewer, self._key_actions())
+        column.addWidget(group("Keys", self.keys))
         self.files = FileButtons(self.controller, self.try_to, self.begin)
         column.addWidget(self.files)
         self.controller.leaving.session = self.autosave.folder
@@ -165,22 +152,6 @@ class SegmentWidget(QScrollArea):
         self.classes.recoloured.connect(lambda k, colour: self.try_to(c.recolour_class, k, colour))
         self.go.clicked.connect(self.segment)
         self.stop_button.clicked.connect(self.stop)
-        actions = [
-            self.next_class,
-            lambda: self.take_class(BACKGROUND, boxes=False),
-            self.finish_slice,
-            self.draw_boxes,
-            self.find_objects,
-            self.go_or_stop,
-            lambda: self.try_to(c.toggle_mask),
-            self.guide.go,
-            self.guide.accept_object,
-            self.guide.reject_object,
-            self.guide.accept_slice,
-            self.guide.hold_out,
-        ]
-        for key, action in zip(KEYS, actions, strict=True):
-            self.viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
         self.timer = QTimer(self)
         self.timer.timeout.connect(self._tick)
         self.pulse = QTimer(self)
@@ -191,6 +162,25 @@ class SegmentWidget(QScrollArea):
         self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
         for end in (self.stop, self.instant.stop, self.guide.stop, self.autosave.close):
             cast(QApplication, QApplication.instance()).aboutToQuit.connect(end)
+
+    def _key_actions(self) -> dict[str, Callable[[], Any]]:
+        """What each key does."""
+        guide = self.guide
+        return {
+            "next_class": self.next_class,
+            "background": lambda: self.take_class(BACKGROUND, boxes=False),
+            "finish_slice": self.finish_slice,
+            "draw_boxes": self.draw_boxes,
+            "find_objects": self.find_objects,
+            "go_or_stop": self.go_or_stop,
+            "hide_or_show": lambda: self.try_to(self.controller.toggle_mask),
+            "go_to_next": guide.go,
+            "accept_object": guide.accept_object,
+            "reject_object": guide.reject_object,
+            "accept_slice": guide.accept_slice,
+            "hold_out": guide.hold_out,
+            **self.tags.key_actions(),
+        }
 
     # what the user does
 

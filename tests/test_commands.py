@@ -7,22 +7,19 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_plugin
-from napari_plugin import commands, tagpanel, widget
+from napari_plugin import commands, keymap, widget
 from wsseg.hints import BACKGROUND
 
-# the command of each key, in the order of the tables of keys
-PANEL = ["next_class", "background", "finish_slice", "draw_boxes", "find_objects", "segment", "hide_or_show"]
-PANEL += ["go_to_next", "accept_object", "reject_object", "accept_slice", "hold_out"]
-TAGS = ["tag_none", "next_image", "extend_tags"]
+# keys whose command has another name, and those of one class each, which are buttons
+OTHERWISE = {"go_or_stop": "segment", "undo_tag": "undo"}
+BUTTONS = {f"tag_{n}" for n in range(1, 10)}
 
 
 def test_each_key_has_a_command_in_the_palette():
     manifest = PluginManifest.from_file(Path(napari_plugin.__file__).with_name("napari.yaml"))
     there = {command.python_name for command in manifest.contributions.commands}
-    assert len(PANEL) == len(widget.KEYS)
-    assert len(TAGS) + 1 == len(tagpanel.KEYS)  # undo of tags is everything's undo
-    for name in (*PANEL, *TAGS, "undo", "redo"):
-        assert f"napari_plugin.commands:{name}" in there
+    for name in (*keymap.KEYS.keys() - BUTTONS, "undo", "redo"):
+        assert f"napari_plugin.commands:{OTHERWISE.get(name, name)}" in there
 
 
 @pytest.mark.gui

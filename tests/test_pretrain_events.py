@@ -107,10 +107,11 @@ def test_the_estimate_counts_steps_and_readings(monkeypatch):
     assert [step.index for step in steps] == list(range(1, TIMED + 1))
 
 
-def test_closing_standard_input_stops_as_ctrl_c_does():
-    """In a process of its own: the pipe is what tells it to stop."""
+@pytest.mark.parametrize("ignored", ["", "signal.signal(signal.SIGINT, signal.SIG_IGN)"])
+def test_closing_standard_input_stops_as_ctrl_c_does(ignored):
+    """In a process of its own: the pipe is what tells it to stop, also where Ctrl-C was ignored before."""
     code = (
-        "import time\n"
+        f"import signal, time\n{ignored}\n"
         "from wsseg.commands.running import stop_with_the_reader\n"
         "stop_with_the_reader()\n"
         "try:\n"

@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import signal
 import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeVar
@@ -57,8 +58,10 @@ def stop_with_the_reader() -> None:
     """Stop as with Ctrl-C when standard input is closed: who followed the work has ended, or wants it to.
 
     A signal would do where there are signals; a closed pipe works on every system, and also where the other
-    program was killed.
+    program was killed. Ctrl-C counts again where it was ignored, as in a program started by a shell's script
+    with “&” and in all its children.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_wait_for_the_end, name="waits for the reader", daemon=True).start()
 
 
