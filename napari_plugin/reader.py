@@ -1,6 +1,6 @@
 """Opens NIfTI, OME-Zarr and DICOM images with their axes as stored, and whole dataset folders."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_plugin.boxlayer import look, to_shapes
 from napari_plugin.layers import KEY, colormap
+from napari_plugin.openfolder import dataset_at
 from napari_plugin.taglayer import to_rows
 from wsseg.colours import class_colour
 from wsseg.hints import BACKGROUND, Hints
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from wsseg.folder import Dataset, Item
 
 MOST = 12  # images of a dataset opened at first; a layer each, which takes napari 0.1 s
-MORE = 4  # that are opened when one goes on past the last
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -46,12 +46,13 @@ def read_dataset(path: str) -> list[LayerData]:
     Raises:
         InputError: It is no dataset, or a file in it can't be read.
     """
-    from wsseg.dataset import open_dataset
-
-    dataset = open_dataset(path)
-    found = [layer for item in dataset.items[:MOST] for layer in _item_layers(dataset, item)]
+    dataset = dataset_at(path)
+    items = dataset.items[:MOST]
+    found = [layer for item in items for layer in item_layers(dataset, item)]
     _, first, _ = found[0]
     for _, options, _ in found:
+        if "dataset" in options["metadata"][KEY]:
+            options["metadata"][KEY]["reached"] = items[-1].stem  # see `open_more`
         options["visible"] = options["metadata"][KEY].get("of") == first["metadata"][KEY]["id"]
     first["visible"] = True
     if len(dataset.items) > MOST:
@@ -63,27 +64,7 @@ def read_dataset(path: str) -> list[LayerData]:
     return found
 
 
-def read_more(path: str, there: Collection[str]) -> list[LayerData]:
-    """The next images of a dataset folder with their hints, hidden; none where all are open.
-
-    Args:
-        path: The folder.
-        there: Paths of the images that are open.
-
-    Raises:
-        InputError: It is no dataset any more, or a file in it can't be read.
-    """
-    from wsseg.dataset import open_dataset
-
-    dataset = open_dataset(path)
-    items = [item for item in dataset.items if str(item.image) not in there][:MORE]
-    found = [layer for item in items for layer in _item_layers(dataset, item)]
-    for _, options, _ in found:
-        options["visible"] = False
-    return found
-
-
-def _item_layers(dataset: "Dataset", item: "Item") -> list[LayerData]:
+def item_layers(dataset: "Dataset", item: "Item") -> list[LayerData]:
     """An image of a dataset, which knows the folder that it is of, with its tags and its hints."""
     image, hints = dataset.read_alone(item)
     layer = tagged(image_layer(image, item.image), hints, dataset.classes)

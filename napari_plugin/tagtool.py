@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_plugin.classtable import ClassTable
 from napari_plugin.keymap import told
 from napari_plugin.layers import KEY, has_channels, identity, on_screen, to_hints, to_image
+from napari_plugin.openmore import open_more
 from napari_plugin.results import find
 from napari_plugin.seedview import SeedView
 from napari_plugin.taglayer import Place, kin, put_tags, said, tags_of, with_said
@@ -212,10 +213,10 @@ class TagTool:
         """The image of the kind after this one, shown alone; after the last more of its dataset are opened.
 
         Raises:
-            InputError: There is no other, or one can't be read.
+            InputError: There is no other.
         """
         layers = self.kin()
-        if self.image is not None and self.image == layers[-1] and self._open_more(self.image):
+        if self.image is not None and self.image == layers[-1] and open_more(self.layers, self.image):
             layers = self.kin()
         if len(layers) < 2:
             raise InputError("No other image of this kind is open; open more of them to tag them one by one.")
@@ -223,21 +224,6 @@ class TagTool:
         chosen = layers[(at + 1) % len(layers)]
         self.show_alone(chosen)
         return chosen
-
-    def _open_more(self, last: "ImageLayer") -> bool:
-        """Open the next images of the dataset that an image is of; says whether there were any."""
-        from napari.layers import Layer
-
-        from napari_plugin.reader import read_more
-
-        folder = last.metadata.get(KEY, {}).get("dataset")
-        found = [] if folder is None else read_more(folder, {identity(layer) for layer in self.layers})
-        active = self.layers.selection.active
-        for data in found:
-            self.layers.append(Layer.create(*data))
-        if active is not None:
-            self.layers.selection.active = active
-        return bool(found)
 
     def show_alone(self, chosen: "ImageLayer") -> None:
         """Show this image with its layers, and hide the others of its kind with theirs."""
