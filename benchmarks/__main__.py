@@ -5,7 +5,7 @@ import sys
 
 ALL = (
     *("predict", "boxcost", "volume", "boxes", "plugin", "interactive", "scribbles", "slices"),
-    *("guidance", "actions", "tags", "slicetags", "tag_speed", "views", "pretrain"),
+    *("guidance", "actions", "afterwards", "tags", "slicetags", "tag_speed", "views", "pretrain"),
 )
 
 

@@ -26,7 +26,7 @@ class Agreement:
 
     def note(
         self,
-        before: np.ndarray | None,
+        where: np.ndarray,
         now: np.ndarray | None,
         mask: np.ndarray | None,
         locked: np.ndarray | None,
@@ -34,14 +34,13 @@ class Agreement:
         """Score a change; one that only erases or accepts, or comes before there is a mask, has no score.
 
         Args:
-            before, now: Hint maps (*S), None = nothing painted.
+            where: What has changed, as `patching.changed` gives it.
+            now: The hint map (*S) after it, None = nothing painted.
             mask: The mask on show before it learnt of the change, class ids (*S), or None.
             locked: What was accepted, a hint map (*S), or None; that it agrees says nothing.
         """
         if now is None or mask is None or not mask.any():
             return
-        # one pass over the image, or the window would feel it: the rest is done for what has changed
-        where = np.flatnonzero(now if before is None else now != before)
         where = where[now.ravel()[where] > 0]
         if locked is not None:
             where = where[locked.ravel()[where] == 0]

@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_plugin.boxlayer import to_boxes
 from napari_plugin.layers import KEY, file_of, identity, to_clicks, to_image
+from napari_plugin.restoring import put_back
 from napari_plugin.results import find
 from napari_plugin.taglayer import tags_of
 from napari_plugin.writer import Snapshot, Writer
@@ -152,7 +153,7 @@ class Autosave:
         drawing = replay(folder).drawing
         self._writer.goes_on(identity(image), folder)
         self._earlier[identity(image)] = None
-        c.put_back(drawing)
+        put_back(c, drawing)
 
     def close(self) -> None:
         """Write what has not been written yet and end the thread."""

@@ -7,7 +7,7 @@ strokes of any size, and knows nothing of other layers.
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,36 @@ if TYPE_CHECKING:
 
 Region = tuple[slice, ...]
 Packed = tuple[Region, bytes]
-NAPARI_BYTES = 16 * 2**20  # that napari's own undo of the hints may grow to
+NAPARI_BYTES = 16 * 2**20  # that napari's own undo of a layer may grow to
+
+
+class Stroke(NamedTuple):
+    """What was painted.
+
+    Attributes:
+        where: The smallest block that holds all of it.
+        painted: bool (*block): which voxels.
+        before, after: (*block): the values without the stroke and with it.
+    """
+
+    where: Region
+    painted: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+class NapariUndo:
+    """Keeps what napari itself keeps of strokes in bounds."""
+
+    def __init__(self) -> None:
+        self._bytes = 0  # as far as is known
+
+    def limit(self, layer: "Labels", atoms: Sequence[Any]) -> None:
+        """Take note of a stroke; where strokes have become too much, napari forgets all of them."""
+        self._bytes += sum(_bytes_of(atom) for atom in atoms)
+        if self._bytes > NAPARI_BYTES:
+            self._bytes = 0
+            forget(layer)
 
 
 class Strokes:
@@ -32,7 +61,7 @@ class Strokes:
 
     def __init__(self, record: Callable[[Change], None], names: Callable[[], Mapping[int, str]]) -> None:
         self._record, self._names = record, names
-        self._napari = 0  # bytes that napari keeps, as far as is known
+        self._napari = NapariUndo()
 
     def note(self, layer: "Labels", atoms: Sequence[Any]) -> None:
         """A stroke is done: take note of what was there before.
@@ -41,12 +70,10 @@ class Strokes:
             layer: Where.
             atoms: What its event `paint` says: a few values of napari's for each move of the brush.
         """
-        where, before = before_stroke(layer.data, atoms)
-        self._record(block_change(self._words(atoms), "strokes", layer, (where, packed(before))))
-        self._napari += sum(_bytes_of(atom) for atom in atoms)
-        if self._napari > NAPARI_BYTES:
-            self._napari = 0
-            forget(layer)
+        stroke = stroke_of(layer.data, atoms)
+        kept = stroke.where, packed(stroke.before)
+        self._record(block_change(self._words(atoms), "strokes", layer, kept))
+        self._napari.limit(layer, atoms)
 
     def _words(self, atoms: Sequence[Any]) -> str:
         values = {int(value) for atom in atoms for value in np.unique(atom[-1])}
@@ -91,16 +118,13 @@ def write(layer: "Labels", where: Region, values: np.ndarray) -> Packed:
     return before
 
 
-def before_stroke(data: Any, atoms: Sequence[Any]) -> tuple[Region, np.ndarray]:
-    """What was under a stroke, from what napari keeps of it; whether the data have it already or not.
+def stroke_of(data: Any, atoms: Sequence[Any]) -> Stroke:
+    """A stroke, from what napari keeps of it; whether the data have it already or not.
 
     Args:
         data: Of the layer; numpy, dask or Zarr.
         atoms: Each either a block with a mask, the values there before, and the new one (since napari 0.8),
             or the indices, values before and after.
-
-    Returns:
-        The smallest block that holds all of it, and a copy of what it held.
     """
     boxes = [
         atom[0]
@@ -113,15 +137,24 @@ def before_stroke(data: Any, atoms: Sequence[Any]) -> tuple[Region, np.ndarray]:
         for parts in zip(*boxes, strict=True)
     )
     before = np.array(data[where])
+    painted = np.zeros(before.shape, bool)
     for atom in reversed(atoms):
-        if len(atom) == 4:
-            box, mask, old, _ = atom
-            inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, where, strict=True))
-            before[inner][... if mask is None else mask] = old
-        else:
-            indices, old, _ = atom
-            before[tuple(axis - w.start for axis, w in zip(indices, where, strict=True))] = old
-    return where, before
+        _write_atom(before, where, atom, atom[-2])
+        _write_atom(painted, where, atom, True)
+    after = before.copy()
+    for atom in atoms:
+        _write_atom(after, where, atom, atom[-1])
+    return Stroke(where, painted, before, after)
+
+
+def _write_atom(block: np.ndarray, where: Region, atom: Any, values: Any) -> None:
+    """Write values wherever an atom has changed something."""
+    if len(atom) == 3:
+        block[tuple(axis - w.start for axis, w in zip(atom[0], where, strict=True))] = values
+    else:
+        box, mask, _, _ = atom
+        inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, where, strict=True))
+        block[inner][... if mask is None else mask] = values
 
 
 def forget(layer: "Labels") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from napari_plugin.boxlayer import make_boxes, tidy, to_boxes
 from napari_plugin.classtable import ClassTable
 from napari_plugin.itemhistory import ItemHistory
+from napari_plugin.keymap import told
 from napari_plugin.timeline import Change
 from wsseg.boxes import Segment
 from wsseg.hints import BACKGROUND, Box
@@ -84,6 +85,10 @@ class BoxTool:
         """The problems in words."""
         more = len(self.problems) - TOLD
         return " ".join(self.problems[:TOLD] + ([f"And {more} more."] if more > 0 else []))
+
+    def missing(self) -> str:
+        """Why there is no box, in words."""
+        return self.told() or f"No box is drawn yet: press {told('draw_boxes')}, then drag a rectangle."
 
     def select(self, class_id: int) -> None:
         """The next box, and those that the user has selected, are of this class; no box is background."""

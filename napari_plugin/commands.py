@@ -94,6 +94,16 @@ def accept_slice(viewer: Viewer) -> None:
     open_widget(viewer).guide.accept_slice()
 
 
+def accept_region(viewer: Viewer) -> None:
+    """Draw a polygon: what the mask says in it is locked."""
+    open_widget(viewer).guide.accept_region()
+
+
+def background_region(viewer: Viewer) -> None:
+    """Draw a polygon: all in it is background."""
+    open_widget(viewer).guide.background_region()
+
+
 def hold_out(viewer: Viewer) -> None:
     """Hold the paint of this slice out of training and score masks on it, or give it back."""
     open_widget(viewer).guide.hold_out()

@@ -85,7 +85,7 @@ class Controller(Marks):
         """Whether every object has a box, so that outside of all boxes is background."""
         self.note_setting("all objects have a box", self.boxes, "all_boxed", yes)
         if self.run is not None:
-            self._mark_changed()
+            self.mark_changed()
 
     def hold_out(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Hold the paint of this slice out, or give it back; arguments as `HeldTool.toggle`."""
@@ -131,6 +131,7 @@ class Controller(Marks):
         wishes = self._begin(image, "Segment")
         assert self.run is not None
         self.run.given, self.losses = hints, self.run.losses
+        self.instant.learns(hints)
         if objects == "auto" and self.tags.view.in_hints(image, self.hints):
             objects = "off"  # seeds are no strokes
         job = Job(as_image, hints, marked, image.name, self.model, steps, objects, self.boxes.found)
@@ -148,10 +149,7 @@ class Controller(Marks):
         image = self.need_image()
         hints = self.read_hints()
         if not hints.boxes and find(self.layers, image, "objects") is None:
-            raise InputError(
-                self.boxes.told()
-                or f"No box is drawn yet: press {told('draw_boxes')}, then drag a rectangle."
-            )
+            raise InputError(self.boxes.missing())
         self.message = self.boxes.told()
         self._begin(image)
         return find_objects(to_image(image), hints, image.name, {} if again else self.boxes.found)
@@ -229,10 +227,7 @@ class Controller(Marks):
         image = self.need_image()
         boxes = self.boxes.read(image)
         if self.boxes.layer is None or self.boxes.problems:
-            raise InputError(
-                self.boxes.told()
-                or f"There are no boxes yet: press {told('draw_boxes')}, then drag a rectangle."
-            )
+            raise InputError(self.boxes.missing())
         self._begin(image)
         return save_boxes(path, boxes, dict(self.classes), to_image(image), file_of(image), image.name)
 
@@ -305,6 +300,7 @@ class Controller(Marks):
             return
         if not hints.same(self.run.given):
             self.run.given = hints
+            self.instant.learns(hints)
             self.run.wishes.hints.append(hints)
 
     def take(self, event: Event, generation: int) -> None:
@@ -375,7 +371,7 @@ class Controller(Marks):
     def _know(self, model: "Model") -> None:
         """Take over a model's classes, beside those of the table that it does not know."""
         self.table.replace({**self.classes, **model.config.classes})
-        self._paint_classes()
+        self.paint_classes()
 
     def _begin(self, image: "ImageLayer | None", words: str = "") -> Wishes:
         """Work begins on an image; `words` is what undo calls it, "" where the mask stays as it is."""

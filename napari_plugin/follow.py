@@ -69,9 +69,9 @@ class Follow:
             c.choose_boxes(layer)
 
     def _owner(self, layer: "Layer") -> "ImageLayer | None":
-        """The image that a layer of hints, clicks or boxes is of."""
+        """The image that a layer to draw in is of."""
         own = layer.metadata.get(KEY, {})
-        if own.get("role") not in ("hints", "clicks", "boxes"):
+        if own.get("role") not in ("hints", "clicks", "boxes", "mask", "locked"):
             return None
         of = own.get("of")
         return next((x for x in self._layers if type(x).__name__ == "Image" and identity(x) == of), None)

@@ -106,6 +106,21 @@ class GuidePanel(QWidget):
         """Lock the mask of this slice, or unlock it."""
         self.try_to(self.controller.accept_slice, *self._view())
 
+    def accept_region(self) -> None:
+        """Take the polygon: what the mask says in it will be locked."""
+        self._draw(self.try_to(lambda: self.controller.region_to_accept(self._view()[1])))
+
+    def background_region(self) -> None:
+        """Take the polygon: all in it will be background."""
+        self._draw(self.try_to(self.controller.region_of_background))
+
+    def _draw(self, made: Tried) -> None:
+        """Draw polygons in a layer."""
+        if made:
+            self.viewer.layers.selection.active = made.value
+            made.value.n_edit_dimensions = 2
+            made.value.mode = "polygon"
+
     def hold_out(self) -> None:
         """Hold the paint of this slice out, or give it back."""
         self.try_to(self.controller.hold_out, *self._view())

@@ -5,14 +5,18 @@ sends is dropped.
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_plugin.agreement import Agreement
 from napari_plugin.encodertool import EncoderTool
 from napari_plugin.heldtool import mean_of
 from napari_plugin.instantwork import Answer, Looked, look, respond
 from napari_plugin.layers import on_screen, to_image
+from napari_plugin.maskbrush import MaskBrush
+from napari_plugin.patching import around, changed
 from napari_plugin.results import find
 from napari_plugin.twomasks import MAKERS, Choice, Maker, TwoMasks
 from wsseg.errors import InputError
@@ -21,10 +25,10 @@ from wsseg.hints import Hints
 from wsseg.memory import in_words
 
 if TYPE_CHECKING:
-    import numpy as np
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels
 
+    from napari_plugin.blocks import Region
     from napari_plugin.events import Preview
     from napari_plugin.marks import Marks
     from wsseg.encoder import SavedEncoder
@@ -52,6 +56,7 @@ class InstantTool:
 
     Attributes:
         on: Whether the user wants answers on this image.
+        brush: Makes hints of what is painted on the mask.
         masks: The instant one and the network's.
         agreement: How right they were where something was painted next.
         generation: Of the newest answer asked for.
@@ -65,7 +70,8 @@ class InstantTool:
     ) -> None:
         self._marks, self._mask_of, self._encoder = marks, mask_of, encoder
         self.on = False
-        self.masks = TwoMasks(marks.lock.map_of)
+        self.brush = MaskBrush(marks)
+        self.masks = TwoMasks(self._said)
         self.agreement = Agreement()
         self.generation = 0
         self.share = 0.0
@@ -82,6 +88,8 @@ class InstantTool:
         self._given: Hints | None = None  # what the newest answer was asked for
         self._answered: Meaning = "auto"  # and what was said that it means
         self._read = 0.0  # when the marks were last looked at
+        self._windows: list[Region | None] = []  # around changes since the network was given its hints
+        self._followed = 0  # of them, that its mask has followed
         self._focus: Focus | None = None
         self._screen: tuple[slice, ...] | None = None
 
@@ -90,12 +98,17 @@ class InstantTool:
     def follow(self) -> None:
         """Notice that another image or encoder is at work; it is on by itself where features are small."""
         image, saved = self._marks.image, self._encoder.saved
+        for layer in (self.brush.mask(), self._marks.lock.layer_of(image)):
+            if layer is not None:
+                self.brush.follow(layer)
+        self.brush.settle()
         if image is not None and image is self._image and self._marks.held.is_new(image):
             self._judge(image)
         if image is self._image and saved is self._saved:
             return
         self.drop()
         self._looked, self._given, self._focus, self._read, self.problem = None, None, None, 0.0, ""
+        self._windows, self._followed = [], 0
         self._saved, self.share = saved, 0.0
         self._needed = self._memory(image)
         if image is not self._image:
@@ -147,7 +160,11 @@ class InstantTool:
         mask = find(self._marks.layers, self._image, "mask")
         before = None if self._given is None else self._given.scribbles
         seen = None if mask is None or self._given is None else mask.data
-        self.agreement.note(before, hints.scribbles, seen, self._marks.lock.map_of(self._image))
+        # one pass over the image, or the window would feel it: the rest is done for what has changed
+        where = changed(before, hints.scribbles)
+        self._windows.append(around(where, hints.shape))
+        with self.brush.without(mask):
+            self.agreement.note(where, hints.scribbles, seen, self._marks.lock.map_of(self._image))
 
     def look_at(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell what is on screen; arguments as `layers.on_screen`."""
@@ -157,6 +174,24 @@ class InstantTool:
         self._screen = on_screen(self._image, point, displayed) if len(displayed) == 2 else whole
         if self._focus is not None:
             self._focus.region = self._screen
+
+    def _said(self, image: "ImageLayer", region: tuple[slice, ...]) -> "Iterator[np.ndarray]":
+        """What masks of an image keep in a part of it: paint, and over it what was accepted.
+
+        Paint counts from when it was scored: a mask that has it already would be right in it. Seeds among it
+        are guesses, and networks learn to do without some of them.
+        """
+        marks = self._marks
+        hints = marks.hints if image is marks.image and not marks.tags.view.seeded(image) else None
+        if hints is not None and hints.data.shape == to_image(image).shape:
+            painted = np.asarray(hints.data[region])
+            scored = self._given.scribbles if self._given is not None and image is self._image else None
+            if not self.on:
+                yield painted
+            elif scored is not None:
+                yield np.where(painted == scored[region], painted, 0)
+        if (locked := marks.lock.map_of(image)) is not None:
+            yield locked[region]
 
     # what came of it
 
@@ -192,7 +227,22 @@ class InstantTool:
                 self._numbers.get("instant") == generation
             )  # not where it only looked, or failed at once
             if answered and self._image is not None and self._image in self._marks.layers:
+                self._correct(self._image)
                 self._judge(self._image)
+
+    def learns(self, hints: Hints) -> None:
+        """The network was given these hints: from now on its mask follows what is painted beside them."""
+        self.masks.learns(hints.scribbles)
+        self._windows, self._followed = [], 0
+
+    def _correct(self, image: "ImageLayer") -> None:
+        """Let the network's mask follow what was painted since it was given its hints."""
+        windows, self._followed = self._windows[self._followed :], len(self._windows)
+        painted = None if self._given is None else self._given.scribbles
+        if painted is not None:
+            for window in windows:
+                if window is not None:
+                    self.masks.follow(window, painted, self._marks.lock.map_of(image))
 
     def drop(self) -> None:
         """Take no more from what is under way."""
@@ -236,7 +286,9 @@ class InstantTool:
         """The network's mask of this image is more than a rough preview; `run` tells one run from another."""
         self.masks.settle(image)
         if image is not None:
-            self._numbers["network"] = run
+            self._numbers["network"], self._followed = run, 0  # it was said anew since it followed them
+            if image is self._image:
+                self._correct(image)
             self._judge(image)
 
     def _judge(self, image: "ImageLayer") -> None:
@@ -277,7 +329,7 @@ class InstantTool:
         if shown == "instant":
             return ON_SHOW[self._meant]
         if shown == "network":
-            return "On show: the network’s mask; strokes since then are in the other one."
+            return "On show: the network’s mask; strokes since then change it around them."
         return ""
 
     def _look(self, image: "ImageLayer") -> Generator[Any, None, Any] | None:

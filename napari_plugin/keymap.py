@@ -24,6 +24,8 @@ PANEL = {
     "accept_object": ("Shift+J", "accept the object under the cursor, or not"),
     "reject_object": ("Shift+N", "reject the object under the cursor"),
     "accept_slice": ("Shift+U", "accept this slice of the mask, or not"),
+    "accept_region": ("Shift+K", "accept a region: draw a polygon"),
+    "background_region": ("Shift+Q", "a region is all background: draw a polygon"),
     "hold_out": ("Shift+H", "hold this slice out for testing, or not"),
 }
 TAGS = {

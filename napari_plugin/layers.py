@@ -123,6 +123,11 @@ def transforms_of(layer: "ImageLayer") -> dict[str, Any]:
     return {name: getattr(layer, name) for name in names}
 
 
+def may_be_hints(layer: "Labels") -> bool:
+    """Whether hints can be taken from a layer: one made for them, or one of the user's own."""
+    return layer.editable and layer.metadata.get(KEY, {}).get("role", "hints") == "hints"
+
+
 def guard(layer: "Layer | None") -> None:
     """Delete does not take a layer of hints with all its undo: napari's lock, to be opened in its list."""
     if layer is not None and KEY in layer.metadata:
@@ -134,9 +139,9 @@ def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "
 
     Args:
         layer: The image.
-        role: "hints" to paint in; "mask" for classes, "objects" for one value an object, "seeds" for what
-            may become hints, "locked" for what was accepted or "held" for what is held out: no brush changes
-            these.
+        role: "hints" to paint in; "mask" for classes and "locked" for what was accepted, which may be painted
+            on; "objects" for one value an object, "seeds" for what may become hints or "held" for what is
+            held out: no brush changes these.
         colours: Of the classes; objects have napari's own.
     """
     from napari.layers import Labels
@@ -150,7 +155,7 @@ def make_labels(layer: "ImageLayer", role: str, colours: Mapping[int, str]) -> "
         metadata={KEY: {"role": role, "of": identity(layer)}},
         **transforms_of(layer),
     )
-    labels.editable = role == "hints"
+    labels.editable = role in ("hints", "mask", "locked")
     return labels
 
 

@@ -1,8 +1,8 @@
 """What was accepted of the mask: locked for training, for every later mask, and against strokes. Knows no Qt.
 
-It stands in a layer of its own as a hint map, so that it counts like paint and is saved like it. No brush
-changes that layer; the same key that accepts something takes it back, and so does undo. What is rejected is
-accepted as background.
+It stands in a layer of its own as a hint map, so that it counts like paint and is saved like it. The same
+key that accepts something takes it back, and so does undo. What is rejected is accepted as background. Any
+region can be accepted with the brush or a polygon, see `napari_plugin.maskbrush`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -167,6 +167,15 @@ class LockTool:
         self._write(image, where, new, colours, "accepted slice")
         return f"Accepted: this slice is locked, {np.count_nonzero(old == 0):,} voxels."
 
+    def ready(self, image: "ImageLayer", displayed: Sequence[int], colours: Mapping[int, str]) -> "Labels":
+        """The layer of what was accepted, empty where nothing was, to paint on.
+
+        Raises:
+            InputError: There is no mask, or a volume is on screen.
+        """
+        self._mask_of(image, displayed)
+        return self._layer(image, colours)
+
     def put_back(self, image: "ImageLayer", locked: np.ndarray, colours: Mapping[int, str]) -> None:
         """Take over what was accepted before; it replaces what is accepted now."""
         self._write(image, tuple(slice(0, n) for n in locked.shape), locked, colours, "restoring")
@@ -189,6 +198,11 @@ class LockTool:
     def _write(
         self, image: "ImageLayer", where: Region, values: np.ndarray, colours: Mapping[int, str], words: str
     ) -> None:
+        layer = self._layer(image, colours)
+        self._record(block_change(words, "accepted", layer, write(layer, where, values.astype(np.uint8))))
+        self._changed()
+
+    def _layer(self, image: "ImageLayer", colours: Mapping[int, str]) -> "Labels":
         layer = self.layer_of(image)
         if layer is None:
             layer = make_labels(image, "locked", colours)
@@ -198,8 +212,7 @@ class LockTool:
             self.layers.insert(list(self.layers).index(image if mask is None else mask) + 1, layer)
             if active is not None:
                 self.layers.selection.active = active
-        self._record(block_change(words, "accepted", layer, write(layer, where, values.astype(np.uint8))))
-        self._changed()
+        return layer
 
 
 def component(values: np.ndarray, place: tuple[int, ...]) -> tuple[Region, np.ndarray]:

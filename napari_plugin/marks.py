@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_plugin.blocks import Strokes
-from napari_plugin.boxlayer import make_boxes
 from napari_plugin.boxtool import BoxTool
 from napari_plugin.classtable import ClassTable
 from napari_plugin.heldtool import HeldTool
 from napari_plugin.itemhistory import ItemHistory
+from napari_plugin.keymap import told
 from napari_plugin.layers import (
     KEY,
     belongs,
@@ -26,8 +26,7 @@ from napari_plugin.layers import (
     to_image,
 )
 from napari_plugin.locktool import LockTool
-from napari_plugin.results import find, find_or_make, toggle
-from napari_plugin.taglayer import put_tags
+from napari_plugin.results import find, toggle
 from napari_plugin.tagtool import TagTool
 from napari_plugin.timeline import Change, Timeline
 from wsseg.errors import InputError
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels, Layer, Points, Shapes
 
-    from wsseg.drawing import Drawing
 
 SETTLED = 0.5  # seconds after the last stroke that the hand is taken to rest
 
@@ -69,15 +67,15 @@ class Marks:
         self.clicks: Points | None = None
         self.table = ClassTable()
         self.timeline = Timeline(
-            layers, lambda: None if self.image is None else identity(self.image), self._mark_accepted
+            layers, lambda: None if self.image is None else identity(self.image), self.mark_accepted
         )
         record = self.timeline.record
         self.strokes = Strokes(record, lambda: self.classes)
-        self.click_history = ItemHistory("clicks", record, self._mark_changed)
-        self.boxes = BoxTool(self.table, self._mark_changed, record)
+        self.click_history = ItemHistory("clicks", record, self.mark_changed)
+        self.boxes = BoxTool(self.table, self.mark_changed, record)
         self.tags = TagTool(layers, self.table, self.timeline)
-        self.lock = LockTool(layers, self._mark_accepted, record)
-        self.held = HeldTool(layers, self._mark_changed, record, self.lock.map_of, self.new_hints)
+        self.lock = LockTool(layers, self.mark_accepted, record)
+        self.held = HeldTool(layers, self.mark_changed, record, self.lock.map_of, self.new_hints)
         self.selected = 1
         self.message = ""
         self.touched = 0.0
@@ -106,7 +104,7 @@ class Marks:
             elif belongs(other, layer, "boxes"):
                 self.choose_boxes(other)
         self.tags.choose(layer)
-        self._paint_classes()
+        self.paint_classes()
 
     def choose_hints(self, layer: "Labels | None") -> None:
         """Take hints from this Labels layer, and classes where it knows them."""
@@ -116,9 +114,9 @@ class Marks:
         guard(layer)
         self._know_classes_of(layer)
         layer.events.paint.connect(self._painted)
-        layer.events.set_data.connect(self._mark_changed)  # undo and redo say only this
-        layer.events.selected_label.connect(self._follow_label)
-        self._paint_classes()
+        layer.events.set_data.connect(self.mark_changed)  # undo and redo say only this
+        layer.events.selected_label.connect(self.follow_label)
+        self.paint_classes()
         layer.selected_label = self.selected
 
     def new_hints(self) -> "Labels":
@@ -152,7 +150,7 @@ class Marks:
             self._know_classes_of(layer)
         guard(layer)
         self.boxes.choose(layer)
-        self._paint_classes()
+        self.paint_classes()
 
     def new_boxes(self) -> "Shapes":
         """Add an empty layer for boxes."""
@@ -160,36 +158,6 @@ class Marks:
         self.layers.append(layer)
         self.choose_boxes(layer)
         return layer
-
-    def put_back(self, drawing: "Drawing") -> None:
-        """Put what was marked before on the image at work, in new layers."""
-        image = self.need_image()
-        if drawing.classes:
-            self.table.replace(drawing.classes)
-            self.colours.update(drawing.colours)
-            self.select(min(self.classes))
-        if drawing.mask is not None:
-            mask = find_or_make(self.layers, image, "mask", self.colours, None)
-            mask.data = drawing.mask.copy()
-        if drawing.locked is not None:
-            self.lock.put_back(image, drawing.locked, self.colours)
-        if drawing.held is not None:
-            self.held.put_back(image, drawing.held, self.colours)
-        if drawing.boxes:
-            layer = make_boxes(image, self.colours, self.boxes.class_id, drawing.boxes)
-            self.layers.append(layer)
-            self.choose_boxes(layer)
-        self.boxes.all_boxed = drawing.all_boxed
-        if drawing.tags is not None:
-            put_tags(image, drawing.tags)
-        if drawing.clicks:
-            clicks = self.new_clicks()
-            clicks.data = np.array([click.position for click in drawing.clicks])
-            clicks.features = {"class": [str(click.class_id) for click in drawing.clicks]}
-        if drawing.hints is not None:
-            self.new_hints().data = drawing.hints.copy()
-        self._paint_classes()
-        self.timeline.clear()  # what was done before belongs to layers that are no longer at work
 
     def accept_object(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Accept the object under the cursor, or take that back; arguments as `LockTool.toggle_object`."""
@@ -203,6 +171,18 @@ class Marks:
     def accept_slice(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Accept the slice on screen, or take that back; arguments as `LockTool.toggle_slice`."""
         self.message = self.lock.toggle_slice(self.need_image(), point, displayed, self.colours)
+
+    def region_to_accept(self, displayed: Sequence[int]) -> "Labels":
+        """The layer to draw in what is to be accepted; argument as of `LockTool.ready`."""
+        self.message = f"Draw around what is right; {told('next_class')} goes on with the brush."
+        return self.lock.ready(self.need_image(), displayed, self.colours)
+
+    def region_of_background(self) -> "Labels":
+        """The layer to draw in what is all background."""
+        hints = self.hints if self.hints is not None else self.new_hints()
+        self.select(BACKGROUND)
+        self.message = f"Draw around what is all background; {told('next_class')} goes on with the brush."
+        return hints
 
     def hold_out(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Hold the paint of this slice out, or give it back; arguments as `HeldTool.toggle`."""
@@ -229,7 +209,7 @@ class Marks:
         """Add a class, by default under the smallest free id, and paint with it."""
         k = self.table.add(class_id)
         self._note_class(f"new {self.classes[k]}", {k: None})
-        self._paint_classes()
+        self.paint_classes()
         self.select(k)
         return k
 
@@ -239,7 +219,7 @@ class Marks:
         self.table.rename(class_id, name)
         if before != self.classes[class_id]:
             self._note_class(f"name {self.classes[class_id]}", {class_id: (before, self.colours[class_id])})
-        self._paint_classes()
+        self.paint_classes()
 
     def recolour_class(self, class_id: int, colour: str) -> None:
         """Give a class another colour, "#RRGGBB", in all layers."""
@@ -247,7 +227,7 @@ class Marks:
         name = self.classes[class_id]
         if before != colour:
             self._note_class(f"colour of {name}", {class_id: (name, before)})
-        self._paint_classes()
+        self.paint_classes()
 
     def remove_class(self, class_id: int) -> None:
         """Take a class out of the table.
@@ -272,7 +252,7 @@ class Marks:
         before = self.classes[class_id], self.colours[class_id]
         self.table.remove(class_id)
         self._note_class(f"removing {before[0]}", {class_id: before})
-        self._paint_classes()
+        self.paint_classes()
         self.select(min(self.classes))
 
     def select(self, class_id: int) -> None:
@@ -280,8 +260,9 @@ class Marks:
         if class_id not in self.classes and class_id != BACKGROUND:
             self.add_class(class_id)
         self.selected = class_id
-        if self.hints is not None:
-            self.hints.selected_label = class_id
+        for layer in (self.hints, find(self.layers, self.image, "mask")):
+            if layer is not None:
+                layer.selected_label = class_id
         if self.clicks is not None:
             self.clicks.feature_defaults = {"class": str(self._click_class())}
         self.boxes.select(class_id)
@@ -297,9 +278,7 @@ class Marks:
         hints = self.hints if self.hints is not None else self.new_hints()
         with self.timeline.as_one("rest of a slice is background"):
             count = finish_slice(hints, point, displayed)
-        self.message = (
-            f"{count:,} voxels of this slice are now background." if count else "It is finished already."
-        )
+        self.message = f"{count:,} voxels became background." if count else "It is finished already."
 
     def read_hints(self) -> Hints:
         """All that is marked now.
@@ -337,21 +316,21 @@ class Marks:
     def _click_class(self) -> int:
         return 0 if self.selected == BACKGROUND else self.selected
 
-    def _follow_label(self) -> None:
+    def follow_label(self, event: Any) -> None:
         """The user picked a label in napari's own controls."""
-        if self.hints is not None and self.hints.selected_label in (*self.classes, BACKGROUND):
-            self.selected = int(self.hints.selected_label)
+        if (label := event.source.selected_label) != self.selected and label in (*self.classes, BACKGROUND):
+            self.select(int(label))
 
     def _painted(self, event: Any) -> None:
         self.strokes.note(event.source, event.value)
-        self._mark_changed()
+        self.mark_changed()
 
     def _clicked(self, event: Any) -> None:
         """A click has come, moved or gone; while one is dragged, its features say so at each move."""
         done = str(getattr(event, "action", "")) in ("added", "changed", "removed")
         if event.source is self.clicks and (done or self.click_history.has_other_features()):
             self.click_history.note()
-        self._mark_changed()
+        self.mark_changed()
 
     def note_setting(
         self, words: str, owner: Any, name: str, value: Any, weigh: Callable[[Any], int] = lambda kept: 1000
@@ -372,20 +351,20 @@ class Marks:
 
     def _put_classes(self, told: dict[int, tuple[str, str] | None]) -> dict[int, tuple[str, str] | None]:
         before = self.table.put(told)
-        self._paint_classes()
+        self.paint_classes()
         if self.selected not in (*self.classes, BACKGROUND):
             self.select(min(self.classes))
         return before
 
-    def _mark_changed(self) -> None:
+    def mark_changed(self) -> None:
         self._changed = self.touched = time.monotonic()
 
-    def _mark_accepted(self) -> None:
+    def mark_accepted(self) -> None:
         """What was accepted has changed, or may have, as after undo; it is not scored."""
         self.held.look_again()
-        self._mark_changed()
+        self.mark_changed()
 
-    def _paint_classes(self) -> None:
+    def paint_classes(self) -> None:
         """Write classes and colours into the layers that show them."""
         for role in ("mask", "locked", "held"):
             if (layer := find(self.layers, self.image, role)) is not None:

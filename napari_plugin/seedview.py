@@ -193,6 +193,10 @@ class SeedView:
         hints.data_setitem(tuple(axis.astype(np.int32) for axis in np.nonzero(free)), seeds[free])
         return int(free.sum())
 
+    def seeded(self, image: "ImageLayer") -> bool:
+        """Whether seeds of an image were ever written into its hints."""
+        return identity(image) in self.painted
+
     def in_hints(self, image: "ImageLayer", hints: "Labels | None") -> bool:
         """Whether seeds that were written into the hints are still in them."""
         seeds = self.painted.get(identity(image))

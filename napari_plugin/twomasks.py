@@ -1,11 +1,13 @@
 """The mask on show, and which of two it is: the one answered while drawing, or the network's. Knows no Qt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from napari_plugin.blocks import Region
 from napari_plugin.layers import KEY
+from napari_plugin.patching import Patches
 from wsseg.hints import BACKGROUND
 
 if TYPE_CHECKING:
@@ -27,10 +29,10 @@ class TwoMasks:
 
     Where slices are held out, nothing has to be guessed: the mask leads that is better on these.
 
-    What was accepted is kept in both, whatever they say.
+    What was painted or accepted is kept in both, whatever they say.
 
     Args:
-        locked: Gives what was accepted on an image, a hint map (*S) or None.
+        said: Gives what is known of a part of an image, hint maps (*region); the last one counts most.
 
     Attributes:
         choice: Which one the user wants to see.
@@ -40,8 +42,8 @@ class TwoMasks:
         version: Grows with every change of a mask.
     """
 
-    def __init__(self, locked: "Callable[[ImageLayer], np.ndarray | None]") -> None:
-        self._locked = locked
+    def __init__(self, said: "Callable[[ImageLayer, Region], Iterable[np.ndarray]]") -> None:
+        self._said = said
         self.choice: Choice = "auto"
         self.settled = False
         self.leader: Maker = "network"
@@ -52,6 +54,7 @@ class TwoMasks:
         self._masks: dict[Maker, np.ndarray] = {}
         self._doubts: dict[Maker, np.ndarray] = {}
         self._shown: Maker | None = None
+        self._patches = Patches()
 
     def on(self) -> Maker | None:
         """Which mask is on show; None where there is none."""
@@ -84,7 +87,7 @@ class TwoMasks:
         maker: Maker,
         image: "ImageLayer",
         layer: "Callable[[], Labels]",
-        region: tuple[slice, ...],
+        region: Region,
         mask: np.ndarray,
         doubt: np.ndarray | None = None,
         *,
@@ -108,27 +111,52 @@ class TwoMasks:
             self._doubts[maker] = np.zeros(self._masks[maker].shape, np.uint8)
         if maker in self._doubts:
             self._doubts[maker][region] = 0 if doubt is None else doubt
+        if maker == "network":
+            self._patches.wrote(region, mask)
         self._keep(maker, image, region)
         self.version += 1
         if seen and self._shown == maker and self._layer is not None:
             self._layer.refresh(extent=False)
 
-    def _keep(self, maker: Maker, image: "ImageLayer", region: tuple[slice, ...]) -> None:
-        """Put what was accepted over what a mask says there."""
-        locked = self._locked(image)
-        if locked is None:
+    def learns(self, painted: np.ndarray | None) -> None:
+        """The network was given what is painted, a hint map or None; see `follow`."""
+        self._patches.learns(painted, self._masks.get("instant"))
+
+    def follow(self, region: Region, painted: np.ndarray, locked: np.ndarray | None) -> None:
+        """Change the network's mask as the answer has changed around what it has not learnt yet.
+
+        Args:
+            region: Around a change of paint.
+            painted: The hint map now.
+            locked: What was accepted, a hint map, or None.
+        """
+        network, answer = (self._masks.get(maker) for maker in MAKERS)
+        if network is None or answer is None or self._image is None:
             return
-        part = locked[region]
-        kept = part > 0
-        self._masks[maker][region][kept] = np.where(part == BACKGROUND, 0, part)[kept]
-        if maker in self._doubts:
-            self._doubts[maker][region][kept] = 0
+        believed = self._patches.follow(region, network, answer, painted, locked)
+        if believed is None:
+            return
+        if all(maker in self._doubts for maker in MAKERS):
+            there, other = (self._doubts[maker][region] for maker in MAKERS)
+            there[believed] = other[believed]
+        self._keep("network", self._image, region)
+        self.version += 1
+        if self._shown == "network" and self._layer is not None:
+            self._layer.refresh(extent=False)
+
+    def _keep(self, maker: Maker, image: "ImageLayer", region: Region) -> None:
+        """Put what is known over what a mask says there."""
+        for part in self._said(image, region):
+            kept = (part > 0) & (part <= BACKGROUND)  # more may stand in a layer of the user's own
+            self._masks[maker][region][kept] = np.where(part == BACKGROUND, 0, part)[kept]
+            if maker in self._doubts:
+                self._doubts[maker][region][kept] = 0
 
     def show(self, image: "ImageLayer", layer: "Callable[[], Labels]", maker: "Maker | None" = None) -> None:
         """Bring the mask on show up to date with what is wanted; `maker` gets an empty one if it has none."""
         if image is not self._image:
             self._image, self._masks, self._shown, self.settled = image, {}, None, False
-            self._doubts, self.leader = {}, "network"
+            self._doubts, self.leader, self._patches = {}, "network", Patches()
         if maker is None and not self._masks:
             return
         found = layer()
@@ -146,7 +174,6 @@ class TwoMasks:
             found.metadata = {**found.metadata, KEY: {**own, "maker": now}}
             if found.data is not self._masks[now]:
                 found.data = self._masks[now]
-                found.editable = False  # new data make it editable
 
     def network_of(self, image: "ImageLayer", layer: "Labels | None") -> np.ndarray | None:
         """The network's mask of an image, uint8 (*S), or None; `layer` shows its mask, if there is one."""
@@ -164,12 +191,11 @@ class TwoMasks:
         self._doubts.pop("network", None)
         if mask is not None:
             self._masks["network"] = mask
-        self.settled, self._shown = settled, None
+        self.settled, self._shown, self._patches = settled, None, Patches()
         self.undone = image if mask is None else None
         found = layer()
         if not self._masks:
             found.data = np.zeros_like(found.data)
-            found.editable = False
             self.version += 1
         self.show(image, layer)
 

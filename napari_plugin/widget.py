@@ -30,7 +30,7 @@ from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.keeplearning import KeepLearning
 from napari_plugin.keytable import KeyTable
-from napari_plugin.layers import to_image
+from napari_plugin.layers import may_be_hints, to_image
 from napari_plugin.leaverows import LeaveRows
 from napari_plugin.qualitypanel import QualityPanel
 from napari_plugin.restorerow import RestoreRow
@@ -178,6 +178,8 @@ class SegmentWidget(QScrollArea):
             "accept_object": guide.accept_object,
             "reject_object": guide.reject_object,
             "accept_slice": guide.accept_slice,
+            "accept_region": guide.accept_region,
+            "background_region": guide.background_region,
             "hold_out": guide.hold_out,
             **self.tags.key_actions(),
         }
@@ -220,7 +222,7 @@ class SegmentWidget(QScrollArea):
     def take_class(self, class_id: int, *, boxes: bool = True) -> None:
         """Go on with this class, with clicks or `boxes` where they are drawn, else with the brush."""
         c, active = self.controller, self.viewer.layers.selection.active
-        drawn = (c.clicks, c.boxes.layer if boxes else None)
+        drawn = (c.clicks, c.boxes.layer if boxes else None, c.instant.brush.mask())
         if self.try_to(c.select, class_id) and (active is None or active not in drawn):
             self._paint()
 
@@ -354,7 +356,7 @@ class SegmentWidget(QScrollArea):
         c.clicks = c.clicks if c.clicks in layers else None
         if c.boxes.layer is not None and c.boxes.layer not in layers:
             c.boxes.choose(None)
-        labels = [layer for layer in kinds["Labels"] if layer.editable]
+        labels = [layer for layer in kinds["Labels"] if may_be_hints(layer)]
         fill(self.images, kinds["Image"], c.image, None)
         fill(self.hints, labels, c.hints, "none yet")
         fill(self.clicks, kinds["Points"], c.clicks, "none")

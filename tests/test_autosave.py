@@ -46,7 +46,7 @@ def working(tmp_path):
     def make(ndim):
         viewer, controller = scene(ndim)
         controller.hints.refresh()
-        controller._mark_changed()
+        controller.mark_changed()
         made.append(Autosave(controller, tmp_path / "sessions"))
         return viewer, controller, made[-1]
 

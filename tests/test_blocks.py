@@ -5,7 +5,7 @@ import pytest
 import zarr
 from napari.layers import Labels
 
-from napari_plugin.blocks import NAPARI_BYTES, Strokes, _bytes_of, before_stroke, forget, swap, write
+from napari_plugin.blocks import NAPARI_BYTES, Strokes, _bytes_of, forget, stroke_of, swap, write
 from napari_plugin.timeline import Timeline
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND
@@ -90,9 +90,11 @@ def test_a_stroke_in_two_pieces_has_one_block():
         ((slice(0, 2), slice(0, 2)), np.eye(2, dtype=bool), np.array([1, 2], np.uint8), 9),
         ((slice(1, 3), slice(1, 2)), None, np.array([[9], [3]], np.uint8), 9),
     ]
-    where, before = before_stroke(data, pieces)
-    assert where == (slice(0, 3), slice(0, 2))
-    np.testing.assert_array_equal(before, [[1, 9], [9, 2], [9, 3]])
+    stroke = stroke_of(data, pieces)
+    assert stroke.where == (slice(0, 3), slice(0, 2))
+    np.testing.assert_array_equal(stroke.before, [[1, 9], [9, 2], [9, 3]])
+    np.testing.assert_array_equal(stroke.after, np.full((3, 2), 9))
+    np.testing.assert_array_equal(stroke.painted, [[True, False], [False, True], [False, True]])
     assert (data == 9).all()
 
 

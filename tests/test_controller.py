@@ -62,7 +62,7 @@ def test_segment_gives_a_mask_on_the_image_and_a_second_press_goes_on(ndim):
     assert [e.index for e in events if isinstance(e, Step) and e.stage == "train"] == [1, 2, 3]
     mask = mask_layer(controller)
     assert mask.data.shape == (16,) * ndim
-    assert not mask.editable
+    assert mask.editable
     np.testing.assert_allclose(mask.data_to_world([3] * ndim), controller.image.data_to_world([3] * ndim))
     assert [layer.name for layer in viewer.layers] == ["square", "square mask", "square hints"]
     assert viewer.layers.selection.active is controller.hints

@@ -42,7 +42,7 @@ def test_it_goes_through_the_list_until_something_changes():
     assert "in doubt" in guide.told
     assert "(1 of 5)" in guide.told
     controller.hints.refresh()  # as when another slice is looked at
-    controller._mark_changed()
+    controller.mark_changed()
     assert guide.ask([1, 2]) is None
     assert guide.next().point[0] == pytest.approx(5 + 3 * places[1].index)
     assert guide.ask([0, 2]) is not None  # another axis

@@ -13,6 +13,7 @@ from napari_plugin.layers import (
     finish_slice,
     make_clicks,
     make_labels,
+    may_be_hints,
     on_screen,
     to_hints,
     to_image,
@@ -59,7 +60,8 @@ def test_new_labels_lie_exactly_on_the_image(ndim, role):
     assert tuple(labels.axis_labels) == tuple(image.axis_labels)
     for corner in ([0] * ndim, [n - 1 for n in image.data.shape]):
         np.testing.assert_allclose(labels.data_to_world(corner), image.data_to_world(corner))
-    assert labels.editable == (role == "hints")
+    assert labels.editable == (role in ("hints", "mask", "locked"))
+    assert may_be_hints(labels) == (role == "hints")
     assert belongs(labels, image, role)
     assert not belongs(labels, moved_image(ndim), role)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from scipy import ndimage
-from test_instanttool import hasty, mask_of, paint, preview, ready, run, scene  # noqa: F401
+from test_instanttool import hasty, mask_of, paint, preview, ready, run, scene, unpainted  # noqa: F401
 
 from napari_plugin.locktool import component
+from napari_plugin.restoring import put_back
 from wsseg.drawing import Drawing, differences
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, with_locked
@@ -63,7 +64,6 @@ def test_an_accepted_object_counts_as_a_finished_label_and_can_be_taken_back(ndi
     assert (labels.target[own] == 1).all()
     assert not controller.read_hints().same(before)
     layer = controller.lock.layer_of(controller.image)
-    assert not layer.editable
     assert tuple(layer.scale) == (2.0,) * ndim
     accept(controller, *middle)
     assert not controller.lock.map_of(controller.image).any()
@@ -87,7 +87,7 @@ def test_every_later_mask_keeps_it_whatever_strokes_and_networks_say():
     assert not controller.instant.masks.doubt(controller.image)[own].any()
     accept(controller, 12, 12)  # no longer
     preview(controller, 0)
-    assert not mask_of(controller).any()
+    assert not unpainted(controller).any()
 
 
 def test_taken_back_it_leaves_the_rim_of_its_neighbour():
@@ -209,7 +209,7 @@ def test_it_is_journalled_and_comes_back(ndim):
     controller.layers.clear()
     later = type(controller)(other.layers)
     later.choose_image(other.add_image(np.zeros(locked.shape), name="square"))
-    later.put_back(played)
+    put_back(later, played)
     np.testing.assert_array_equal(later.lock.map_of(later.image), locked)
     assert later.read_hints().same(played.to_hints())
 
