@@ -19,6 +19,7 @@ from napari_plugin.patching import Patches, around, changed
 from wsseg.hints import BACKGROUND
 from wsseg.steps import finish
 
+STEPS = 180  # of the network's training, unless the command says another number
 BEFORE = 6  # strokes that the network learns from, beside the first ones
 
 
@@ -61,7 +62,6 @@ def main() -> None:
         __doc__,
         data={"nargs": "+", "default": list(DATA), "choices": list(DATA)},
         actions={"type": int, "default": 4, "help": "strokes after the run"},
-        steps={"type": int, "default": 180, "help": "of the network's training"},
         images={"type": int, "default": None, "help": "only the first N images"},
     )
     rows = []
@@ -71,7 +71,7 @@ def main() -> None:
             each
             for seed in chosen.seeds
             for task in DATA[name](seed, chosen.images)
-            for each in one(task, chosen.actions, chosen.steps, seed)
+            for each in one(task, chosen.actions, chosen.steps or STEPS, seed)
         ]
         row = {"data": name, "strokes": len(found)}
         row |= {method: float(np.mean([each[method] for each in found])) for method in found[0]}

@@ -39,8 +39,8 @@ def belongs(layer: "Layer", image: "ImageLayer", role: str) -> bool:
 def to_image(layer: "ImageLayer") -> Image:
     """The image of a layer, nothing copied and nothing read that is lazy.
 
-    Of a multiscale layer it is the finest level. The first axis is the channels where its label is "c" or
-    "channel"; any other layer holds one channel, or the three of RGB. Time is an axis like depth.
+    Of a multiscale layer it is the finest level, see `levels`. The first axis is the channels where its label
+    is "c" or "channel"; any other layer holds one channel, or the three of RGB. Time is an axis like depth.
 
     Raises:
         InputError: There are not two or three spatial axes.

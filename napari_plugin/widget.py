@@ -32,6 +32,7 @@ from napari_plugin.keeplearning import KeepLearning
 from napari_plugin.keytable import KeyTable
 from napari_plugin.layers import may_be_hints, to_image
 from napari_plugin.leaverows import LeaveRows
+from napari_plugin.levelrow import LevelRow
 from napari_plugin.qualitypanel import QualityPanel
 from napari_plugin.restorerow import RestoreRow
 from napari_plugin.taglayer import is_heat
@@ -95,9 +96,11 @@ class SegmentWidget(QScrollArea):
             self.viewer, self.controller, self.steps, self.try_to, self.begin, self._view, self.choose_image
         )
         column = QVBoxLayout()
+        self.level = LevelRow(self.viewer.layers, self.controller, self.choose_image)
         column.addLayout(
             form(
                 ("Image", self.images),
+                ("", self.level),
                 ("Hints", row(self.hints, button("New", self.new_hints), stretch=0)),
                 ("Clicks", row(self.clicks, button("New", self.new_clicks), stretch=0)),
                 ("Boxes", row(self.boxes, button("New", self.new_boxes), stretch=0)),
@@ -366,6 +369,7 @@ class SegmentWidget(QScrollArea):
     def _show(self) -> None:
         c, run = self.controller, self.controller.run
         self.classes.show_classes(c.classes, c.colours, c.selected)
+        self.level.show_state()
         self.restore.show_state()
         self.undo_row.show_state()
         self.box_rows.show_state()
