@@ -47,8 +47,8 @@ def one(task: Task, actions: int, steps: int, seed: int) -> list[dict[str, float
             break
         answer.learn(robot.painted.copy())
         window = around(changed(before, robot.painted), truth.shape)
-        assert window is not None
-        patches.follow(window, shown, answer.mask, robot.painted, None)
+        if window is not None:  # there was room for a stroke
+            patches.follow(window, shown, answer.mask, robot.painted, None)
         new = robot.painted != learnt
         paint = np.where(new, np.where(robot.painted == BACKGROUND, 0, robot.painted), network.mask)
         masks = {"network": network.mask, "paint": paint, "followed": shown, "answer": answer.mask}

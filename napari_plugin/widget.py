@@ -126,13 +126,13 @@ class SegmentWidget(QScrollArea):
         self.encoder = EncoderRow(self.controller, self.try_to)
         for widget in (self.encoder, self.bar, self.curve, self.status, self.message):
             column.addWidget(widget)
-        self.keys = KeyTable(self.viewer, self._key_actions())
-        column.addWidget(group("Keys", self.keys))
         self.files = FileButtons(self.controller, self.try_to, self.begin)
         column.addWidget(self.files)
         self.controller.leaving.session = self.autosave.folder
         self.leaving = LeaveRows(self.controller, self.try_to, self.begin)
         column.addWidget(group("Results", self.leaving))
+        self.keys = KeyTable(self.viewer, self._key_actions())
+        column.addWidget(group("Keys", self.keys))
         column.addStretch()
         fill_column(self, column)
 
@@ -383,6 +383,7 @@ class SegmentWidget(QScrollArea):
         self.bar.setValue(round(1000 * (share or 0)))
         total = run.trained.total if run is not None and run.trained is not None else 0
         self.curve.show_values(c.losses, total)
+        self.curve.setVisible(bool(c.losses))
         self.encoder.show_encoder()
         self.leaving.show_state()
         if run is not None:
