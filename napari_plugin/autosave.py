@@ -166,7 +166,11 @@ class Autosave:
         c = self.controller
         shape = to_image(image).shape
         drawing = Drawing(
-            shape, classes=dict(c.classes), colours=dict(c.colours), all_boxed=c.boxes.all_boxed
+            shape,
+            classes=dict(c.classes),
+            colours=dict(c.colours),
+            all_boxed=c.boxes.all_boxed,
+            settings=c.settings.told(),
         )
         if c.hints is not None and isinstance(c.hints.data, np.ndarray):
             drawing.hints = c.hints.data

@@ -62,7 +62,6 @@ class InstantTool:
         generation: Of the newest answer asked for.
         share: How much of the features is computed, 0 to 1.
         problem: Why there are no answers, or "".
-        objects: What strokes mean, as the user says.
     """
 
     def __init__(
@@ -76,7 +75,6 @@ class InstantTool:
         self.generation = 0
         self.share = 0.0
         self.problem = ""
-        self.objects: Meaning = "auto"
         self._image: ImageLayer | None = None
         self._saved: SavedEncoder | None = None  # that the features are of
         self._needed = 0  # bytes
@@ -124,10 +122,6 @@ class InstantTool:
         if not on:
             self.drop()
 
-    def mean(self, objects: "Meaning") -> None:
-        """The user says what strokes mean: what was drawn is answered anew."""
-        self.objects, self._read = objects, 0.0
-
     def due(self) -> Generator[Any, None, Any] | None:
         """Work for a worker, or None: features once an image, then an answer to what is new."""
         marks = self._marks
@@ -145,15 +139,16 @@ class InstantTool:
             return None
         if self._given is None and not hints.name_voxels():
             return None
-        if self._given is not None and hints.same(self._given) and self.objects == self._answered:
+        objects = marks.settings.objects
+        if self._given is not None and hints.same(self._given) and objects == self._answered:
             return None
         from wsseg.instant import Focus
 
         self._score(hints)
-        self._given, self._answered, self.problem = hints, self.objects, ""
+        self._given, self._answered, self.problem = hints, objects, ""
         self.generation += 1
         self._focus = Focus(self._screen or tuple(slice(0, n) for n in self._looked.image.shape))
-        return respond(self._looked, hints, self._focus, self.objects, self._more)
+        return respond(self._looked, hints, self._focus, objects, self._more)
 
     def _score(self, hints: Hints) -> None:
         """How right the mask on show was in what was painted since the last answer."""

@@ -15,15 +15,11 @@ class KeepLearning:
     """Knows what the last run has learnt from, and whether there is more since.
 
     Args:
-        controller: The plugin's.
-
-    Attributes:
-        on: Whether the user wants it.
+        controller: The plugin's; its settings say whether the user wants it.
     """
 
     def __init__(self, controller: "Controller") -> None:
         self.controller = controller
-        self.on = False
         self._image: ImageLayer | None = None  # of the last run, and what it was given last
         self._learnt: Hints | None = None
 
@@ -40,7 +36,9 @@ class KeepLearning:
         nothing. What is wrong with hints is said by the run that the user starts.
         """
         c = self.controller
-        if not self.on or c.model is None or self._learnt is None or c.image != self._image or not c.rests():
+        if not c.settings.keep_learning or c.model is None or self._learnt is None:
+            return False
+        if c.image != self._image or not c.rests():
             return False
         try:
             return not c.read_hints().same(self._learnt)

@@ -27,6 +27,7 @@ from napari_plugin.layers import (
 )
 from napari_plugin.locktool import LockTool
 from napari_plugin.results import find, toggle
+from napari_plugin.settings import WORDS, Settings
 from napari_plugin.tagtool import TagTool
 from napari_plugin.timeline import Change, Timeline
 from wsseg.errors import InputError
@@ -55,6 +56,7 @@ class Marks:
         held: What is held out.
         table: The classes.
         timeline: Undo of all that is marked.
+        settings: What the user says of the training.
         selected: The class that the brush paints, 255 for background.
         message: The last thing worth telling.
         touched: When strokes, slices, clicks or boxes last changed or may have, by `time.monotonic`.
@@ -76,6 +78,7 @@ class Marks:
         self.tags = TagTool(layers, self.table, self.timeline)
         self.lock = LockTool(layers, self.mark_accepted, record)
         self.held = HeldTool(layers, self.mark_changed, record, self.lock.map_of, self.new_hints)
+        self.settings = Settings()
         self.selected = 1
         self.message = ""
         self.touched = 0.0
@@ -345,6 +348,11 @@ class Marks:
         before = exchange(value)
         if before is not value:
             self.timeline.record(Change(words, "settings", before, exchange, weigh=weigh))
+
+    def set(self, name: str, value: Any) -> None:
+        """Change one of `settings`; undo changes it back."""
+        self.note_setting(WORDS[name], self.settings, name, value)
+        self.touched = time.monotonic()
 
     def _note_class(self, words: str, before: dict[int, tuple[str, str] | None]) -> None:
         self.timeline.record(Change(words, "classes", before, self._put_classes))

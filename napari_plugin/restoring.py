@@ -20,6 +20,7 @@ def put_back(marks: "Marks", drawing: "Drawing") -> None:
         marks.table.replace(drawing.classes)
         marks.colours.update(drawing.colours)
         marks.select(min(marks.classes))
+    marks.settings.take(drawing.settings)
     if drawing.mask is not None:
         mask = find_or_make(marks.layers, image, "mask", marks.colours, None)
         mask.data = drawing.mask.copy()

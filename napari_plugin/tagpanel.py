@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -40,7 +39,6 @@ class TagPanel(QWidget):
     Args:
         viewer: napari's.
         controller: The plugin's.
-        steps: The box of training steps, 0 = the usual ones.
         try_to: Calls it and shows its sentence where it refuses; see `Tried`.
         begin: Starts the work that it makes.
         view: Gives the viewer's point and the axes on screen, in the image's axes.
@@ -51,7 +49,6 @@ class TagPanel(QWidget):
         self,
         viewer: "Viewer",
         controller: "Controller",
-        steps: QSpinBox,
         try_to: Callable[..., Tried],
         begin: Callable[[Callable[[], Any]], None],
         view: Callable[[], Any],
@@ -59,7 +56,7 @@ class TagPanel(QWidget):
     ) -> None:
         super().__init__()
         self.viewer, self.controller = viewer, controller
-        self.try_to, self.begin, self.view, self.choose, self.steps = try_to, begin, view, choose, steps
+        self.try_to, self.begin, self.view, self.choose = try_to, begin, view, choose
         self.wanted: bool | None = None  # None: the rows are there where tags are used
         self._classes: dict[int, tuple[str, str]] | None = None
         self._build()
@@ -176,7 +173,7 @@ class TagPanel(QWidget):
 
     def find_heat(self) -> None:
         """Learn from the tags."""
-        self.begin(lambda: self.controller.find_heat(self.steps.value() or None))
+        self.begin(lambda: self.controller.find_heat(self.controller.settings.steps or None))
 
     # how it is shown
 

@@ -79,11 +79,8 @@ class SegmentWidget(QScrollArea):
         self.classes, self.curve = ClassList(), Curve()
         self.go, self.stop_button = QPushButton("Segment"), QPushButton("Stop")
         self.go.setToolTip("Learn from all hints and predict. Pressed again, it goes on from there.")
-        self.training = TrainRows(self.keeping)
+        self.training = TrainRows(self.controller)
         self.steps, self.objects = self.training.steps, self.training.objects
-        self.objects.currentIndexChanged.connect(
-            lambda: self.controller.instant.mean(self.objects.currentData())
-        )
         self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
@@ -93,7 +90,7 @@ class SegmentWidget(QScrollArea):
         self.message.setObjectName("message")
 
         self.tags = TagPanel(
-            self.viewer, self.controller, self.steps, self.try_to, self.begin, self._view, self.choose_image
+            self.viewer, self.controller, self.try_to, self.begin, self._view, self.choose_image
         )
         column = QVBoxLayout()
         self.level = LevelRow(self.viewer.layers, self.controller, self.choose_image)
@@ -239,7 +236,8 @@ class SegmentWidget(QScrollArea):
 
     def segment(self) -> None:
         """Train on all hints."""
-        self.begin(lambda: self.controller.segment(self.steps.value() or None, self.objects.currentData()))
+        settings = self.controller.settings
+        self.begin(lambda: self.controller.segment(settings.steps or None, settings.objects))
 
     def find_objects(self) -> None:
         """Make masks of all boxes, of each anew."""
@@ -370,6 +368,7 @@ class SegmentWidget(QScrollArea):
         c, run = self.controller, self.controller.run
         self.classes.show_classes(c.classes, c.colours, c.selected)
         self.level.show_state()
+        self.training.show_state()
         self.restore.show_state()
         self.undo_row.show_state()
         self.box_rows.show_state()

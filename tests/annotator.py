@@ -224,8 +224,8 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     hand.key(key.Key_G)
     assert widget.worker is None
     widget.steps.setValue(0)
-    while c.timeline.words()[0] == "Segment":
-        hand.press("Undo")  # both runs
+    while c.model is not None:
+        hand.press("Undo")  # both runs, and what was set between them
     assert c.model is None
     hand.key(key.Key_Z, CONTROL | SHIFT)
     assert c.model is not None

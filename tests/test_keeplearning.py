@@ -16,7 +16,7 @@ def learnt(monkeypatch):
     def make(ndim):
         viewer, controller = scene(ndim)
         keeping = KeepLearning(controller)
-        keeping.on = True
+        controller.set("keep_learning", True)
         assert not keeping.due()  # the first run is the user's
         segment(controller, keeping)
         return viewer, controller, keeping
@@ -43,7 +43,7 @@ def test_more_strokes_are_learnt_once_each(learnt, ndim):
     assert not keeping.due()
     controller.timeline.undo()  # the run
     controller.timeline.undo()  # the stroke, which has been learnt from
-    keeping.on = False
+    controller.set("keep_learning", False)
     assert not keeping.due()
 
 

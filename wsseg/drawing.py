@@ -28,6 +28,7 @@ class Drawing:
         all_boxed: Whether every object has a box.
         classes: Class id to name.
         colours: Class id to "#RRGGBB".
+        settings: What was said of the training, names and JSON values; empty = nothing.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +42,7 @@ class Drawing:
     all_boxed: bool = False
     classes: Mapping[int, str] = field(default_factory=dict)
     colours: Mapping[int, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def is_empty(self) -> bool:
         """Whether nothing is marked."""
@@ -81,6 +83,8 @@ class Drawing:
             elif entry.kind == "classes":
                 self.classes = {int(k): name for k, name in entry.values["names"].items()}
                 self.colours = {int(k): colour for k, colour in entry.values["colours"].items()}
+            elif entry.kind == "settings":
+                self.settings = dict(entry.values)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(
                 f"A change of {entry.kind} does not fit an image of shape {self.shape}."
@@ -105,6 +109,8 @@ def differences(before: Drawing, now: Drawing) -> Iterator[tuple[str, dict[str, 
     if (before.classes, before.colours) != (now.classes, now.colours):
         names, colours = ({str(k): v for k, v in table.items()} for table in (now.classes, now.colours))
         yield "classes", {"names": names, "colours": colours}, None
+    if before.settings != now.settings:
+        yield "settings", dict(now.settings), None
     for kind in MAPS:
         new = getattr(now, kind)
         if new is not None and (found := changed(getattr(before, kind), new)) is not None:
