@@ -69,7 +69,7 @@ class Controller(Marks):
         self.generation = 0
         self.instant = InstantTool(self, self._mask_of, self.encoder)
         self.guide = GuideTool(self, self.instant.masks)
-        self.leaving = LeaveTool(self, lambda: self.model, self._begin, self._mask_of)
+        self.leaving = LeaveTool(self, lambda: self.model, self.instant.asked, self._begin, self._mask_of)
 
     def remove_class(self, class_id: int) -> None:
         """Take a class out of the table.

@@ -13,7 +13,7 @@ import numpy as np
 from napari_plugin.agreement import Agreement
 from napari_plugin.encodertool import EncoderTool
 from napari_plugin.heldtool import mean_of
-from napari_plugin.instantwork import Answer, Looked, look, respond
+from napari_plugin.instantwork import Answer, Asked, Looked, look, respond
 from napari_plugin.layers import on_screen, to_image
 from napari_plugin.maskbrush import MaskBrush
 from napari_plugin.patching import around, changed
@@ -169,6 +169,13 @@ class InstantTool:
         self._screen = on_screen(self._image, point, displayed) if len(displayed) == 2 else whole
         if self._focus is not None:
             self._focus.region = self._screen
+
+    def asked(self) -> Asked | None:
+        """What the answer on show was asked for; None where none is."""
+        shown = self.masks.on() if self.masks.has("instant", self._marks.image) else None
+        if shown != "instant" or self._looked is None or self._given is None:
+            return None
+        return Asked(self._looked, self._given, self._answered)
 
     def _said(self, image: "ImageLayer", region: tuple[slice, ...]) -> "Iterator[np.ndarray]":
         """What masks of an image keep in a part of it: paint, and over it what was accepted.

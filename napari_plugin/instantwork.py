@@ -33,6 +33,8 @@ class Answer:
         doubt: As many bytes, see `events.in_bytes`; None = all is said.
         meant: What the mask takes strokes for: `alike` where the head leads, `marked` where the walk does.
         more: What hidden strokes say of the head, see `wsseg.trust.finds_more`.
+        ids: uint8 (K,): background and the classes that are marked; where chances are asked for.
+        chances: float32 (K, *region): how likely each of these is.
     """
 
     region: tuple[slice, ...]
@@ -40,6 +42,17 @@ class Answer:
     doubt: np.ndarray | None = None
     meant: "Objects | None" = None
     more: float | None = None
+    ids: np.ndarray | None = None
+    chances: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What an answer was asked for: all that it takes to give it again."""
+
+    looked: "Looked"
+    hints: Hints
+    objects: "Meaning"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +94,8 @@ def respond(
     focus: "Focus",
     objects: "Meaning" = "auto",
     before: float | None = None,
+    *,
+    chances: bool = False,
 ) -> Generator[Answer | Step, None, None]:
     """Learn from what is painted, and answer: first what is looked at, then the rest of the image.
 
@@ -97,6 +112,7 @@ def respond(
         objects: What strokes mean, as the user says: `marked` trusts walks alone, `alike` the head wherever
             it is sure, `off` asks no walk.
         before: `Answer.more` of the answer before.
+        chances: Whether pieces tell them.
     """
     import torch
 
@@ -117,7 +133,7 @@ def respond(
     ids = np.array([0, *(k for k in classes if k)], np.uint8)
     labels, count = replace(labels, target=np.searchsorted(ids, labels.target)), len(ids)
     sample = Sample(looked.image, labels, looked.statistics)
-    reply = _Reply(sample, features, fit_head(features, labels, count), ids, focus)
+    reply = _Reply(sample, features, fit_head(features, labels, count), ids, focus, chances)
     if objects == "off" or not scribbled(sample):
         yield from reply.pieces(None, None)
         return
@@ -126,13 +142,13 @@ def respond(
     if asks and before is None:
         more = yield from finds_more(sample, features, count, torch.device("cpu"))
     word = reply.word(objects, more)
-    chances = yield from reply.soon(word)
+    said = yield from reply.soon(word)
     if asks and before is not None:
         more = yield from finds_more(sample, features, count, torch.device("cpu"))
         led, word = word.leads, reply.word(objects, more)
         if word.leads != led:
-            chances = yield from reply.soon(word)
-    yield from reply.fine(word, chances)
+            said = yield from reply.soon(word)
+    yield from reply.fine(word, said)
 
 
 @dataclass(frozen=True)
@@ -159,6 +175,7 @@ class _Reply:
     head: "Head"
     ids: np.ndarray  # of the classes, output by output
     focus: "Focus"
+    tells: bool  # chances
 
     @cached_property
     def sparse(self) -> np.ndarray:
@@ -217,7 +234,8 @@ class _Reply:
     def _answer(self, region: "Region", chances: np.ndarray, word: _Word | None) -> Answer:
         meant: Objects | None = None if word is None else "alike" if word.leads else "marked"
         doubt, more = in_bytes(doubt_of(chances)), None if word is None else word.more
-        return Answer(region, self.ids[chances.argmax(0)], doubt, meant, more)
+        answer = Answer(region, self.ids[chances.argmax(0)], doubt, meant, more)
+        return replace(answer, ids=self.ids, chances=chances) if self.tells else answer
 
 
 def _whole(features: "Features") -> "Region":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HELP = {
     "mask": "The mask on show.",
     "objects": "Those in boxes, else the connected parts of the mask.",
-    "probabilities": "What the network says of each class; predicted anew.",
+    "probabilities": "What the mask on show goes by: how likely each class is. It is found anew.",
 }
 FILTERS = {
     "NIfTI": "NIfTI (*.nii.gz)",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_plugin.events import Elsewhere, Work
+from napari_plugin.instantwork import Asked
 from napari_plugin.keymap import told
 from napari_plugin.layers import file_of, has_channels, to_image, to_world
 from napari_plugin.leavework import (
@@ -15,6 +16,7 @@ from napari_plugin.leavework import (
     Shown,
     Wanted,
     apply_to_others,
+    export_answer,
     export_coco,
     export_probabilities,
     export_values,
@@ -47,6 +49,7 @@ class LeaveTool:
     Args:
         marks: What is marked on which image.
         model: Gives the newest model, or None.
+        asked: Gives what the answer on show was asked for, or None.
         begin: Notes that a run on an image begins.
         mask_of: Gives the layer that shows an image's mask, new where there was none.
 
@@ -59,10 +62,12 @@ class LeaveTool:
         self,
         marks: Marks,
         model: "Callable[[], Model | None]",
+        asked: Callable[[], Asked | None],
         begin: "Callable[[ImageLayer | None], Any]",
         mask_of: "Callable[[ImageLayer], Labels]",
     ) -> None:
         self._marks, self._model, self._begin, self._mask_of = marks, model, begin, mask_of
+        self._asked = asked
         self.line = ""
         self.session: Callable[[], Path | None] = lambda: None
         self._others: list[ImageLayer] = []
@@ -108,10 +113,17 @@ class LeaveTool:
         path = checked(path, SUFFIXES.get(format_name, COCO), merge=format_name == "COCO")
         image = self._marks.need_image()
         shown = _shown(image)
+        mask = find(self._marks.layers, image, "mask")
+        if kind == "probabilities" and mask is not None and (asked := self._asked()) is not None:
+            self._begin(image)
+            classes = dict(self._marks.classes)
+            return export_answer(path, format_name, shown, asked, np.array(mask.data), classes)
         if kind == "probabilities":
             model = self._model()
             if model is None:
-                raise InputError("Probabilities are the network's: press Segment first, or open a model.")
+                raise InputError(
+                    "Nothing tells probabilities yet: mark two classes, press Segment, or open a model."
+                )
             check_fits(model, shown.image, shown.name)
             self._begin(image)
             return export_probabilities(path, format_name, model, shown)

@@ -127,7 +127,11 @@ def test_objects_and_classes_as_coco(tmp_path):
 
 def test_nothing_to_export_is_told(tmp_path):
     c = scene(picture())
-    for kind, words in (("mask", "no mask yet"), ("objects", "no mask yet"), ("probabilities", "network")):
+    for kind, words in (
+        ("mask", "no mask yet"),
+        ("objects", "no mask yet"),
+        ("probabilities", "Nothing tells"),
+    ):
         with pytest.raises(InputError, match=words):
             c.leaving.export(kind, "TIFF", tmp_path / "a.tif")
     find_or_make(c.layers, c.image, "mask", c.colours, None)
