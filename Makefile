@@ -48,6 +48,7 @@ bench: environment ## the tables of benchmarks/ (needs the data sets that benchm
 
 screenshots: setup ## the pictures of README and docs, drawn anew
 	$(SCREEN) $(BIN)/python scripts/screenshots.py
+	WSSEG_SESSIONS=$$(mktemp -d) PICTURES=docs/images $(SCREEN) $(BIN)/python tests/tutorial.py $$(mktemp -d) 0
 	$(BIN)/wsseg demo --out wsseg-demo --overwrite
 	cp wsseg-demo/demo.png docs/images/demo.png
 	$(BIN)/python examples/boxes.py

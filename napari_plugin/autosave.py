@@ -55,8 +55,11 @@ def about_image(layer: "ImageLayer") -> dict[str, Any]:
 
 
 def newest_session(place: Path, layer: "ImageLayer", *, but: Path | None = None) -> Path | None:
-    """The newest session of an image but one, or None."""
-    wanted = about_image(layer)
+    """The newest session of an image but one, or None.
+
+    An image that was moved is found too: one of the same name, shape and spacing whose old file is gone.
+    """
+    wanted, moved = about_image(layer), None
     for folder in sorted(place.glob(f"*/{ABOUT}"), reverse=True):
         if folder.parent == but:
             continue
@@ -64,9 +67,17 @@ def newest_session(place: Path, layer: "ImageLayer", *, but: Path | None = None)
             about = read_json(folder)
         except InputError:
             continue  # of another program, or being made right now
-        if isinstance(about, dict) and all(about.get(key) == value for key, value in wanted.items()):
+        if not isinstance(about, dict):
+            continue
+        same = {key for key, value in wanted.items() if about.get(key) == value}
+        if same == wanted.keys():
             return folder.parent
-    return None
+        before = Path(str(about.get("image")))
+        if moved is None and same == wanted.keys() - {"image"} and file_of(layer) is not None:
+            moved = (
+                folder.parent if before.name == Path(wanted["image"]).name and not before.exists() else None
+            )
+    return moved
 
 
 class Autosave:

@@ -1,8 +1,9 @@
 """Paint on what is shown: on the mask, which corrects it, and on what is locked, which accepts. Knows no Qt.
 
-Paint on the mask changes it at once and becomes a hint: it counts as if it had been painted there, is learnt
-from, saved and undone with the others, and later masks keep it. What is erased, or painted as background, is
-a hint of background. What was accepted stays.
+Paint on the mask changes it at once, and what it changes becomes a hint: it counts as if it had been painted
+there, is learnt from, saved and undone with the others, and later masks keep it. What is erased, or painted
+as background, is a hint of background. What was accepted stays. Of paint where the mask said the same before,
+napari tells nobody.
 
 Paint on the layer of what is locked accepts what the mask says there, whatever label is painted; what is
 erased there is taken back. So every tool that napari has for labels, the polygon among them, can accept.

@@ -156,7 +156,7 @@ class SegmentWidget(QScrollArea):
         self.timer.timeout.connect(self._tick)
         self.pulse = QTimer(self)
         follow = (self._follow_marks, self.autosave.pulse, self.undo_row.show_state, self.quality.show_state)
-        for one in follow:
+        for one in (*follow, self._show_message):
             self.pulse.timeout.connect(one)
         self.pulse.start(250)
         self.guard = CloseGuard(self, c.words, SESSION, self.stop, self.autosave.save)
@@ -387,10 +387,13 @@ class SegmentWidget(QScrollArea):
         self.leaving.show_state()
         if run is not None:
             self.status.setText(run.words())
-        self.message.setText(c.message)
-        self.message.setVisible(bool(c.message))
+        self._show_message()
         # here, not when it is built: napari's theme changes the sizes
         widen(self)
+
+    def _show_message(self) -> None:
+        self.message.setText(self.controller.message)
+        self.message.setVisible(bool(self.controller.message))
 
 
 _SHOWN = ("Image", "Labels", "Points", "Shapes")

@@ -86,6 +86,15 @@ class Hand:
         self._mouse(QEvent.Type.MouseButtonRelease, points[-1], down=False)
         self.live(0.02)
 
+    def click(self, place, *, twice: bool = False) -> None:
+        """Click on a voxel; `twice` is a double click."""
+        point = self.point(place)
+        self._mouse(QEvent.Type.MouseMove, point, down=False)
+        pressed = QEvent.Type.MouseButtonDblClick if twice else QEvent.Type.MouseButtonPress
+        self._mouse(pressed, point)
+        self._mouse(QEvent.Type.MouseButtonRelease, point, down=False)
+        self.live(0.02)
+
     def hover(self, place) -> None:
         """Put the cursor on a voxel."""
         self._mouse(QEvent.Type.MouseMove, self.point(place), down=False)

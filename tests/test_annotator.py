@@ -60,3 +60,23 @@ def test_five_kinds_of_hints_in_the_window_until_it_is_killed(tmp_path, name):
         shown = np.array(Image(data, **place).data_to_world(voxel))
         affine = nibabel.load(path).affine
         np.testing.assert_allclose(affine @ (*voxel, 1), (*shown[::-1], 1), atol=1e-5)
+
+
+@pytest.mark.skipif(os.environ.get("QT_QPA_PLATFORM") == "offscreen", reason="draws on a screen")
+def test_the_tutorial_on_the_sample_of_coins(tmp_path):
+    paths = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
+    own = {"PYTHONPATH": paths, "WSSEG_SESSIONS": str(tmp_path / "sessions"), "PYTHONFAULTHANDLER": "1"}
+    command = [sys.executable, str(HERE / "tutorial.py"), str(tmp_path), "40"]
+    done = subprocess.run(
+        command, env={**os.environ, **own}, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shown = np.load(tmp_path / "shown.npz")
+    for name in ("coins_mask.tif", "coins_mask.png"):  # by the buttons Save mask … and Export …
+        np.testing.assert_array_equal(read_labels(tmp_path / name), shown["mask"])
+    painted, region, accepted = (tuple(shown[name]) for name in ("painted", "region", "accepted"))
+    assert shown["hints"][painted] == 1  # what was painted on the mask is a hint
+    assert shown["mask"][painted] == 1  # and stays, whatever the network says
+    assert shown["locked"][region] in (1, 255)
+    assert shown["locked"][accepted] == 1
+    assert (shown["locked"] > 0).mean() < 0.1

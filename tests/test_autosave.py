@@ -14,10 +14,11 @@ from test_controller import mask_layer, run, scene
 
 from napari_plugin.autosave import Autosave, about_image, newest_session, sessions_folder
 from napari_plugin.controller import Controller
+from napari_plugin.layers import KEY
 from napari_plugin.taglayer import tags_of
 from wsseg.drawing import Drawing, differences
 from wsseg.hints import BACKGROUND
-from wsseg.journal import read_journal
+from wsseg.journal import Journal, read_journal
 from wsseg.model import load_model
 from wsseg.replay import replay
 
@@ -260,6 +261,28 @@ def test_each_image_has_a_session_of_its_own(tmp_path, working):
     controller.hints.paint((3, 3), 1)
     settle(autosave)
     assert len(sessions(tmp_path)) == 2
+
+
+def test_the_session_of_a_moved_image_is_found(tmp_path):
+    from napari.layers import Image
+
+    def layer(path, shape=(8, 8)):
+        return Image(np.zeros(shape), metadata={KEY: {"path": str(path)}})
+
+    place, old, new = tmp_path / "sessions", tmp_path / "old" / "scan.tif", tmp_path / "new" / "scan.tif"
+    other = tmp_path / "old" / "other.tif"
+    for folder in (old.parent, new.parent):
+        folder.mkdir()
+    for number, path in enumerate((old, other)):
+        path.touch()
+        Journal(place / f"{number}", about_image(layer(path))).close()
+    other.unlink()
+    new.touch()
+    assert newest_session(place, layer(new)) is None  # another image of that name: the first is still there
+    old.unlink()
+    assert newest_session(place, layer(new)) == place / "0"
+    assert newest_session(place, layer(new, (8, 9))) is None
+    assert newest_session(place, layer(new), but=place / "0") is None
 
 
 def test_a_full_disk_is_told_and_what_it_missed_is_written_later(tmp_path, working, monkeypatch):

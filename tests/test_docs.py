@@ -112,3 +112,13 @@ def test_example_scripts_run(script, demo, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [script.name])
     runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out.strip()
+
+
+def test_each_picture_is_there_and_shown():
+    shown = {
+        (page.parent / name).resolve()
+        for page in PAGES
+        for name in re.findall(r"!\[[^\]]+\]\(([^)]+\.png)\)", page.read_text(encoding="utf-8"))
+    }
+    assert len(shown) >= 12
+    assert shown == set((ROOT / "docs" / "images").glob("*.png"))
