@@ -14,7 +14,7 @@ from napari_plugin.agreement import Agreement
 from napari_plugin.encodertool import EncoderTool
 from napari_plugin.heldtool import mean_of
 from napari_plugin.instantwork import Answer, Asked, Looked, look, respond
-from napari_plugin.layers import on_screen, to_image
+from napari_plugin.layers import KEY, on_screen, to_image
 from napari_plugin.maskbrush import MaskBrush
 from napari_plugin.patching import around, changed
 from napari_plugin.results import find
@@ -83,6 +83,7 @@ class InstantTool:
         self._numbers: dict[Maker, int] = {}  # of the newest answer and run
         self._meant: Objects | None = None  # by the strokes of the newest answer
         self._more: float | None = None  # what hidden ones among them say of its head
+        self._ended = -1  # generation of the newest answer that is finished
         self._given: Hints | None = None  # what the newest answer was asked for
         self._answered: Meaning = "auto"  # and what was said that it means
         self._read = 0.0  # when the marks were last looked at
@@ -171,10 +172,20 @@ class InstantTool:
             self._focus.region = self._screen
 
     def asked(self) -> Asked | None:
-        """What the answer on show was asked for; None where none is."""
-        shown = self.masks.on() if self.masks.has("instant", self._marks.image) else None
-        if shown != "instant" or self._looked is None or self._given is None:
+        """What the answer on show was asked for; None where another mask is on show, or none.
+
+        Raises:
+            InputError: It can't be given again: answers are off, or it is not finished.
+        """
+        mask = find(self._marks.layers, self._marks.image, "mask")
+        if mask is None or mask.metadata[KEY].get("maker") != "instant":
             return None
+        if not self.on:
+            raise InputError(
+                "The mask on show is the answer's: for its probabilities turn Answer while drawing on again."
+            )
+        if self._looked is None or self._given is None or self._ended != self.generation:
+            raise InputError("The answer on show is not finished: export again in a moment, or draw first.")
         return Asked(self._looked, self._given, self._answered)
 
     def _said(self, image: "ImageLayer", region: tuple[slice, ...]) -> "Iterator[np.ndarray]":
@@ -228,6 +239,7 @@ class InstantTool:
             answered = (
                 self._numbers.get("instant") == generation
             )  # not where it only looked, or failed at once
+            self._ended = generation if answered else self._ended
             if answered and self._image is not None and self._image in self._marks.layers:
                 self._correct(self._image)
                 self._judge(self._image)

@@ -11,12 +11,12 @@ from napari_plugin.events import Elsewhere, Work
 from napari_plugin.instantwork import Asked
 from napari_plugin.keymap import told
 from napari_plugin.layers import file_of, has_channels, to_image, to_world
+from napari_plugin.leaveanswer import export_answer
 from napari_plugin.leavework import (
     Found,
     Shown,
     Wanted,
     apply_to_others,
-    export_answer,
     export_coco,
     export_probabilities,
     export_values,
@@ -49,7 +49,7 @@ class LeaveTool:
     Args:
         marks: What is marked on which image.
         model: Gives the newest model, or None.
-        asked: Gives what the answer on show was asked for, or None.
+        asked: Gives what the answer on show was asked for, None where another mask or none is on show.
         begin: Notes that a run on an image begins.
         mask_of: Gives the layer that shows an image's mask, new where there was none.
 
@@ -108,16 +108,17 @@ class LeaveTool:
         """Write what was found of the image at work as another kind of file.
 
         Raises:
-            InputError: There is none, or no model for probabilities.
+            InputError: There is none; for probabilities, no model, or an answer that can't be given again.
         """
         path = checked(path, SUFFIXES.get(format_name, COCO), merge=format_name == "COCO")
         image = self._marks.need_image()
         shown = _shown(image)
-        mask = find(self._marks.layers, image, "mask")
-        if kind == "probabilities" and mask is not None and (asked := self._asked()) is not None:
+        if kind == "probabilities" and (asked := self._asked()) is not None:
+            mask = np.array(find(self._marks.layers, image, "mask").data)
+            painted = self._marks.peek_hints().scribbles
+            marked = None if painted is None else np.array(painted)
             self._begin(image)
-            classes = dict(self._marks.classes)
-            return export_answer(path, format_name, shown, asked, np.array(mask.data), classes)
+            return export_answer(path, format_name, shown, asked, mask, marked, dict(self._marks.classes))
         if kind == "probabilities":
             model = self._model()
             if model is None:

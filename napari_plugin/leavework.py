@@ -12,7 +12,6 @@ import numpy as np
 
 from napari_plugin.backend import loading
 from napari_plugin.events import Elsewhere, Event, Note, Preview, Work
-from napari_plugin.instantwork import Asked, respond
 from napari_plugin.memorywork import told_prediction
 from napari_plugin.session import Wishes, apply_model, check_fits, coloured, stored
 from wsseg.convert import as_format, keeps_place
@@ -157,48 +156,6 @@ def export_probabilities(
     write_probabilities(path, *as_format(prediction.probabilities, like, format_name, world))
     names = ", ".join(["background", *model.config.classes.values()])
     yield Note(f"Wrote {path.name}: {names}, in this order.")
-
-
-def export_answer(
-    path: Path, format_name: str, shown: Shown, asked: Asked, mask: np.ndarray, names: Mapping[int, str]
-) -> Generator[Event, None, None]:
-    """Give the answer on show again and write what it says of each class, background first.
-
-    Where the mask says something else, as where something was painted or accepted, that is certain.
-
-    Args:
-        path, format_name: The file.
-        shown: The image.
-        asked: What the answer was asked for.
-        mask: What is on show, class ids (*S).
-        names: Class id to name.
-
-    Raises:
-        InputError: Nothing is marked any more, the format holds no real numbers, or the disk refuses.
-    """
-    yield from loading("answers")
-    from wsseg.instant import Focus
-
-    like, world = shown.like()
-    whole = tuple(slice(0, n) for n in mask.shape)
-    chances, ids = np.zeros((0, *mask.shape), np.float32), np.zeros(0, np.uint8)
-    for event in respond(asked.looked, asked.hints, Focus(whole), asked.objects, chances=True):
-        if isinstance(event, Step):
-            yield event
-        elif event.ids is not None:
-            if not len(ids):
-                ids, chances = event.ids, np.zeros((len(event.ids), *mask.shape), np.float32)
-            chances[(slice(None), *event.region)] = event.chances
-    if not len(ids):
-        raise InputError("There are no probabilities: mark two classes, or one and background.")
-    chances = np.maximum(chances, 0)
-    chances /= chances.sum(0)  # a walk ends when it is near enough
-    unlike = (ids[chances.argmax(0)] != mask) & np.isin(mask, ids)
-    chances[:, unlike] = ids[:, None] == mask[unlike]
-    yield Step("save", 0, 1)
-    write_probabilities(path, *as_format(chances, like, format_name, world))
-    told = ", ".join(names.get(int(k), f"class {k}") if k else "background" for k in ids)
-    yield Note(f"Wrote {path.name}: {told}, in this order.")
 
 
 @dataclass(frozen=True, eq=False)
