@@ -1,6 +1,6 @@
 """A robot that annotates in the real window with mouse and keyboard, until it is killed.
 
-`python annotator.py annotate OUT NAME`: draws all five kinds of hint on an image of `images`, trains, stops,
+`python annotator.py annotate OUT NAME`: draws all five kinds of hint on an image of `cases`, trains, stops,
 corrects, undoes, accepts, saves; writes what is marked then to OUT/NAME.npz, and kills itself as a crash
 would. `python annotator.py find_again OUT NAME`: restores it, writes the same to OUT/NAME-again.npz, exports.
 With $PICTURES set it takes a picture of the window.
@@ -9,27 +9,22 @@ With $PICTURES set it takes a picture of the window.
 import os
 import signal
 import sys
-import time
 import warnings
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QPushButton, QWidget
+from hand import CONTROL, SHIFT, Hand, choose_in_menu, open_panel
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+from skimage.data import coins
 
 from napari_plugin.results import find
 from napari_plugin.taglayer import tags_of
 from napari_plugin.widget import SegmentWidget
 
 PICTURES = os.environ.get("PICTURES")
-CONTROL, SHIFT, NONE = (
-    Qt.KeyboardModifier.ControlModifier,
-    Qt.KeyboardModifier.ShiftModifier,
-    Qt.KeyboardModifier.NoModifier,
-)
 
 
 def ball(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -39,111 +34,43 @@ def ball(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return (2.0 * (np.linalg.norm(grid, axis=-1) < 0.3) + noise).astype(np.float32)
 
 
-def images() -> dict[str, tuple[np.ndarray, dict]]:
-    """Name, values and place of each image: a picture, and a volume that is turned in the scanner."""
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An image, and what is where in it.
+
+    Attributes:
+        data: Its values.
+        place: Its place in the world, as napari's layers take it.
+        centre: Of a ball or a coin, y and x in pixels.
+        radius: Of that, in pixels.
+        outside: Places of a line over background, y and x in pixels.
+    """
+
+    data: np.ndarray
+    place: dict[str, Any]
+    centre: tuple[float, float]
+    radius: float
+    outside: tuple[tuple[float, float], ...]
+
+
+def cases() -> dict[str, Case]:
+    """By name: the plugin's own sample, a picture, and a volume that is turned in the scanner."""
     turn = np.deg2rad(25.0)
     affine = np.diag([2.0, 0.8, 0.8, 1.0])
     affine[1:3, 1:3] = 0.8 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     affine[:3, 3] = (10.0, -20.0, 30.0)
+    volume = ball((8, 32, 32), 2)
     return {
-        "picture": (ball((48, 48), 0), {}),
-        "turned": (ball((8, 32, 32), 2), {"affine": affine}),
+        "coins": Case(coins(), {}, (194.0, 211.0), 24.0, ((80, 8), (80, 290))),
+        "turned": Case(volume, {"affine": affine}, (16.0, 16.0), 9.6, ((2, 4), (2, 28), (26, 29))),
     }
-
-
-class Hand:
-    """Mouse and keyboard over the canvas of a viewer.
-
-    Args:
-        viewer: napari's.
-        widget: The panel in it.
-    """
-
-    def __init__(self, viewer, widget: SegmentWidget) -> None:
-        self.viewer, self.widget = viewer, widget
-        kinds = {type(one).__name__: one for one in widget.window().findChildren(QWidget)}
-        self.keys, self.canvas = kinds["QtViewer"], kinds["CanvasBackendDesktop"]
-
-    def key(self, key: Qt.Key, modifier=NONE) -> None:
-        """Press a key."""
-        QTest.keyClick(self.keys, key, modifier)
-        self.live(0.02)
-
-    def press(self, text: str, nth: int = 0) -> None:
-        """Press a button of the panel, by what stands on it."""
-        buttons = [one for one in self.widget.findChildren(QPushButton) if one.text() == text]
-        QTest.mouseClick(buttons[nth], Qt.MouseButton.LeftButton)
-        self.live(0.02)
-
-    def drag(self, *places) -> None:
-        """Press the left button at a voxel of the image, move over the others, and let go at the last."""
-        points = [self.point(place) for place in places]
-        self._mouse(QEvent.Type.MouseMove, points[0], down=False)
-        self._mouse(QEvent.Type.MouseButtonPress, points[0])
-        for start, stop in pairwise(points):
-            for part in (0.5, 1.0):
-                self._mouse(QEvent.Type.MouseMove, start + part * (stop - start))
-        self._mouse(QEvent.Type.MouseButtonRelease, points[-1], down=False)
-        self.live(0.02)
-
-    def click(self, place, *, twice: bool = False) -> None:
-        """Click on a voxel; `twice` is a double click."""
-        point = self.point(place)
-        self._mouse(QEvent.Type.MouseMove, point, down=False)
-        pressed = QEvent.Type.MouseButtonDblClick if twice else QEvent.Type.MouseButtonPress
-        self._mouse(pressed, point)
-        self._mouse(QEvent.Type.MouseButtonRelease, point, down=False)
-        self.live(0.02)
-
-    def hover(self, place) -> None:
-        """Put the cursor on a voxel."""
-        self._mouse(QEvent.Type.MouseMove, self.point(place), down=False)
-
-    def point(self, place) -> np.ndarray:
-        """Where a voxel of the image is on the canvas: x and y in pixels."""
-        dims, camera = self.viewer.dims, self.viewer.scene.camera
-        world = np.array(self.widget.controller.image.data_to_world(place))[list(dims.displayed)]
-        y, x = (world - camera.center[-2:]) * camera.zoom + np.array(self.viewer.canvas.size) / 2
-        return np.array([x, y])
-
-    def _mouse(self, kind, point, *, down: bool = True) -> None:
-        left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
-        where = QPointF(*(float(v) for v in point))
-        button = none if kind == QEvent.Type.MouseMove else left
-        held = left if down else none
-        event = QMouseEvent(
-            kind, where, QPointF(self.canvas.mapToGlobal(where.toPoint())), button, held, NONE
-        )
-        QApplication.sendEvent(self.canvas, event)
-        self.live(0.0)
-
-    def live(self, seconds: float, until=lambda: False) -> None:
-        """Let the window live for a while, or until something is so."""
-        end = time.monotonic() + seconds
-        while True:
-            QApplication.processEvents()
-            if until() or time.monotonic() >= end:
-                return
-            time.sleep(0.005)
-
-    def wait(self, until, seconds: float = 60.0) -> None:
-        """Let the window live until something is so; it has to become so."""
-        self.live(seconds, until)
-        assert until(), f"{until.__code__.co_filename}:{until.__code__.co_firstlineno} never came true"
-
-    def rest(self, pause: float = 0.0) -> None:
-        """Until nothing is under way, and all is on disk; boxes and answers begin when the hand rests."""
-        widget = self.widget
-        self.live(pause)
-        self.wait(lambda: widget.worker is None and widget.instant.worker is None)
-        widget.autosave.pulse()
-        self.wait(lambda: not widget.autosave.busy())
 
 
 def marked(controller) -> dict[str, np.ndarray]:
     """All that is marked and found on the image at work, as arrays."""
     hints, image = controller.peek_hints(), controller.image
     mask, locked = (find(controller.layers, image, role) for role in ("mask", "locked"))
+    assert mask.visible
     return {
         "hints": np.array(controller.hints.data),
         "mask": np.array(mask.data),
@@ -171,8 +98,8 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
             viewer.dims.set_point(0, image.data_to_world((z, 0, 0))[0])
             hand.live(0.02)
 
-    size = image.data.shape[-1]
-    centre, radius = size / 2, 0.3 * size
+    case = cases()[image.name]
+    (y, x), radius, height = case.centre, case.radius, image.data.shape[-2]
     go_to(middle)
     widget.instant.choose("auto")
     if c.model is not None:
@@ -186,10 +113,10 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     hand.press("New")  # beside Hints: the brush is taken
     hints = c.hints
     hints.brush_size = 3
-    hand.drag(at(centre, centre - radius / 2), at(centre, centre + radius / 2))
+    hand.drag(at(y, x - radius / 2), at(y, x + radius / 2))
     assert (hints.data == 1).sum() > 10
     hand.key(key.Key_Q)
-    hand.drag(at(2, 4), at(2, size - 4), at(size - 6, size - 3))
+    hand.drag(*(at(*place) for place in case.outside))
     assert (hints.data == 255).sum() > 10
     go_to(0)
     hand.key(key.Key_U)  # a finished slice
@@ -206,7 +133,7 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     assert [click.class_id for click in c.peek_hints().clicks] == [0]
     hand.key(key.Key_N)
     assert viewer.layers.selection.active == c.clicks  # one goes on clicking
-    hand.drag(at(centre + 3, centre))
+    hand.drag(at(y + 3, x))
     assert [click.class_id for click in c.peek_hints().clicks] == [0, 1]
     hand.key(key.Key_Z, CONTROL)
     assert len(c.clicks.data) == 1
@@ -216,7 +143,7 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
     if ndim == 3:
         c.boxes.set_depth(5)
     hand.key(key.Key_W)
-    hand.drag(at(centre - radius, centre - radius), at(centre + radius, centre + radius))
+    hand.drag(at(y - radius, x - radius), at(y + radius, x + radius))
     assert len(c.peek_hints().boxes) == 1
     hand.wait(lambda: find(c.layers, image, "objects") is not None)
     hand.rest()
@@ -241,7 +168,7 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
 
     before = hints.data.copy()  # a correction
     hand.key(key.Key_Q)
-    hand.drag(at(size - 8, 6), at(size - 5, 6))
+    hand.drag(at(height - 8, 6), at(height - 5, 6))
     corrected = hints.data.copy()
     assert not np.array_equal(before, corrected)
     go_to(0)
@@ -254,11 +181,12 @@ def annotate(viewer, widget: SegmentWidget, out: Path) -> None:
 
     widget.instant.choose("instant")  # the network of three steps has found nothing yet
     hand.rest(0.5)
-    hand.hover(at(centre, centre))
+    hand.hover(at(y, x))
     hand.key(key.Key_J, SHIFT)
-    assert c.lock.map_of(image)[tuple(int(v) for v in at(centre, centre))] == 1
-    widget.begin(lambda: c.save("mask", out / f"{image.name}.tif"))
-    hand.rest(0.8)  # as long as a person looks at what came
+    assert c.lock.map_of(image)[tuple(int(v) for v in at(y, x))] == 1
+    hand.rest(0.8)  # as long as a person looks at what came: what is accepted changes the answer once more
+    hand.press_and_name("Save mask …", out / f"{image.name}.tif")
+    hand.rest()
     np.savez(out / f"{image.name}.npz", **marked(c))
 
 
@@ -274,7 +202,8 @@ def find_again(viewer, widget: SegmentWidget, out: Path) -> None:
     np.savez(out / f"{c.image.name}-again.npz", **marked(c))
     kind, suffix = ("PNG", "png") if c.image.ndim == 2 else ("NIfTI", "nii.gz")
     path = out / f"{c.image.name}.{suffix}"
-    widget.begin(lambda: c.leaving.export("mask", kind, path))
+    hand.pick(widget.leaving.format, kind)
+    hand.press_and_name("Export …", path)
     hand.rest()
     assert "Wrote" in c.message
 
@@ -285,10 +214,14 @@ def main(act, out: Path, name: str) -> None:
 
     viewer = napari.Viewer(show=True)
     viewer.window.resize(900, 640)  # drawing takes most of the time
-    widget = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="wsseg")
-    data, place = images()[name]
-    widget.choose_image(viewer.add_image(data, name=name, **place))
+    QApplication.setAttribute(Qt.ApplicationAttribute.AA_DontUseNativeDialogs)  # nobody reaches into those
+    if name == "coins":
+        choose_in_menu(viewer, "File", "Open Sample", "wsseg", "Coins (2D)")
+    else:
+        case = cases()[name]
+        viewer.add_image(case.data, name=name, **case.place)
+    widget = open_panel(viewer)
+    np.testing.assert_array_equal(widget.controller.image.data, cases()[name].data)
     act(viewer, widget, out)
     if PICTURES:
         viewer.window.screenshot(str(out / f"{name}-{act.__name__}.png"), canvas_only=False, flash=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from annotator import images
+from annotator import cases
 from napari.layers import Image
 
 from wsseg.images import read_labels
@@ -31,7 +31,7 @@ def robot(act: str, out: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(os.environ.get("QT_QPA_PLATFORM") == "offscreen", reason="draws on a screen")
-@pytest.mark.parametrize("name", ["picture", "turned"])
+@pytest.mark.parametrize("name", ["coins", "turned"])
 def test_five_kinds_of_hints_in_the_window_until_it_is_killed(tmp_path, name):
     robot("annotate", tmp_path, name)
     (folder,) = (tmp_path / "sessions").iterdir()
@@ -52,7 +52,7 @@ def test_five_kinds_of_hints_in_the_window_until_it_is_killed(tmp_path, name):
     np.testing.assert_array_equal(now["mask"][kept], before["mask"][kept])
     overlap = ((now["mask"] == 1) & (before["mask"] == 1)).sum()
     assert 2 * overlap / ((now["mask"] == 1).sum() + (before["mask"] == 1).sum()) > 0.95
-    data, place = images()[name]
+    data, place = cases()[name].data, cases()[name].place
     path = tmp_path / f"{name}.{'png' if data.ndim == 2 else 'nii.gz'}"
     np.testing.assert_array_equal(read_labels(path), now["mask"])
     if data.ndim == 3:  # in the world each voxel lies where the window shows it, x first

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from annotator import SHIFT, Hand
+from hand import SHIFT, Hand, choose_in_menu, open_panel
 from PIL import Image as Picture
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
@@ -133,13 +132,12 @@ class Tutor:
 
     def export(self, path: Path) -> None:
         """Save the mask and export it, by the panel's buttons."""
-        asked = QFileDialog.getSaveFileName
-        for text, name in (("Save mask …", path.with_suffix(".tif")), ("Export …", path.with_suffix(".png"))):
-            QFileDialog.getSaveFileName = staticmethod(lambda *_, name=name, **__: (str(name), ""))
-            self.widget.leaving.format.setCurrentText("PNG")
-            self.hand.press(text)
-            self.hand.rest()
-        QFileDialog.getSaveFileName = asked
+        self.hand.press_and_name("Save mask …", path.with_suffix(".tif"))
+        self.hand.rest()
+        self.hand.pick(self.widget.leaving.format, "PNG")
+        self.hand.press_and_name("Export …", path.with_suffix(".png"))
+        self.hand.rest()
+        self.widget.ensureWidgetVisible(self.widget.images)
 
 
 def main(out: Path, steps: int) -> None:
@@ -149,9 +147,8 @@ def main(out: Path, steps: int) -> None:
     viewer = napari.Viewer(show=True)
     viewer.theme = "dark"
     viewer.window.resize(1240, 860)
-    viewer.open_sample("wsseg", "coins")
-    _, widget = viewer.window.add_plugin_dock_widget("wsseg", "wsseg")
-    tutor = Tutor(viewer, widget)
+    choose_in_menu(viewer, "File", "Open Sample", "wsseg", "Coins (2D)")
+    tutor = Tutor(viewer, open_panel(viewer))
     tutor.hand.wait(backend.is_loaded, 120)
     tutor.hand.live(0.5)  # the docks have their sizes by then
     viewer.reset_view()
