@@ -100,7 +100,7 @@ class InstantTool:
         for layer in (self.brush.mask(), self._marks.lock.layer_of(image)):
             if layer is not None:
                 self.brush.follow(layer)
-        self.brush.settle()
+        self.brush.settle(scored=self.on)
         if image is not None and image is self._image and self._marks.held.is_new(image):
             self._judge(image)
         if image is self._image and saved is self._saved:

@@ -55,12 +55,16 @@ class MaskBrush:
         """The mask of the image at work, or None."""
         return find(self._marks.layers, self._marks.image, "mask")
 
-    def settle(self) -> None:
+    def settle(self, *, scored: bool) -> None:
         """Write strokes as they count: background is 0, and what was accepted is as it was.
 
         To be called soon after a stroke, not at its event: of some napari tells before it writes them.
+
+        Args:
+            scored: Whether somebody will ask what the mask said before, see `without`.
         """
         due, self._due = self._due, []
+        self._unscored = self._unscored if scored else []
         for layer, stroke in due:
             _put(layer, stroke, stroke.after)
             layer.refresh(extent=False)
@@ -68,7 +72,7 @@ class MaskBrush:
     @contextmanager
     def without(self, layer: "Labels | None") -> Iterator[None]:
         """Meanwhile the mask says what it said before the strokes since this was last asked for."""
-        self.settle()
+        self.settle(scored=True)
         strokes, self._unscored = [one for at, one in self._unscored if at is layer], []
         for stroke in reversed(strokes):
             _put(layer, stroke, stroke.before)

@@ -12,6 +12,7 @@ import numpy as np
 from hand import SHIFT, Hand, choose_in_menu, open_panel
 from PIL import Image as Picture
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
@@ -147,6 +148,7 @@ def main(out: Path, steps: int) -> None:
     viewer = napari.Viewer(show=True)
     viewer.theme = "dark"
     viewer.window.resize(1240, 860)
+    QApplication.setAttribute(Qt.ApplicationAttribute.AA_DontUseNativeDialogs)  # nobody reaches into those
     choose_in_menu(viewer, "File", "Open Sample", "wsseg", "Coins (2D)")
     tutor = Tutor(viewer, open_panel(viewer))
     tutor.hand.wait(backend.is_loaded, 120)
