@@ -10,7 +10,7 @@ from wsseg.steps import Step
 pytestmark = pytest.mark.gui
 
 
-def test_from_a_stroke_to_an_answer_and_back_and_off(make_napari_viewer_proxy, qtbot):
+def test_from_a_stroke_to_an_answer_and_back_and_off(make_napari_viewer_proxy, qtbot, monkeypatch):
     viewer = make_napari_viewer_proxy()
     rng = np.random.default_rng(0)
     data = rng.normal(0, 0.1, (16, 32, 32))
@@ -60,12 +60,12 @@ def test_from_a_stroke_to_an_answer_and_back_and_off(make_napari_viewer_proxy, q
     np.testing.assert_array_equal(mask.data, shown)
     assert panel.worker is None
 
-    def broken():
+    def broken(*asked):
         yield Step("features", 0, 1)
         raise RuntimeError("no luck")
 
-    tool.turn(True)
-    panel._begin(broken())
+    monkeypatch.setattr("napari_plugin.instanttool.respond", broken)
+    panel.answer.click()
     qtbot.waitUntil(lambda: "no luck" in panel.label.text(), timeout=5000)
     assert not panel.answer.isChecked()
     assert panel.worker is None
