@@ -82,6 +82,7 @@ class InstantTool:
         self._looking = False
         self._numbers: dict[Maker, int] = {}  # of the newest answer and run
         self._meant: Objects | None = None  # by the strokes of the newest answer
+        self._tells = False  # whether the newest answer had two classes to tell apart
         self._more: float | None = None  # what hidden ones among them say of its head
         self._ended = -1  # generation of the newest answer that is finished
         self._given: Hints | None = None  # what the newest answer was asked for
@@ -155,7 +156,8 @@ class InstantTool:
         """How right the mask on show was in what was painted since the last answer."""
         mask = find(self._marks.layers, self._image, "mask")
         before = None if self._given is None else self._given.scribbles
-        seen = None if mask is None or self._given is None else mask.data
+        empty = self.masks.on() == "instant" and not self._tells  # but for the paint in it
+        seen = None if mask is None or self._given is None or empty else mask.data
         # one pass over the image, or the window would feel it: the rest is done for what has changed
         where = changed(before, hints.scribbles)
         self._windows.append(around(where, hints.shape))
@@ -215,7 +217,7 @@ class InstantTool:
         if not isinstance(event, Answer):
             self.share = event.index / event.total if event.stage == "features" else 0.0
             return
-        self._meant, self._more = event.meant, event.more
+        self._meant, self._more, self._tells = event.meant, event.more, event.tells
         self._numbers["instant"] = generation
         seen = self._screen is None or all(
             a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)

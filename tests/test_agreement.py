@@ -93,3 +93,15 @@ def test_a_stroke_is_scored_against_the_mask_before_it_learns_of_it():
     controller.choose_image(None)
     tool.follow()
     assert tool.agreement.values == []
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_one_class_alone_leaves_nothing_to_be_right_in(dims):
+    _, controller = ready(dims)
+    tool, hints = controller.instant, controller.hints
+    inside, beside = (8,) * (dims - 2) + (12, 12), (8,) * (dims - 2) + (12, 18)
+    for place in (inside, beside):  # the mask of the first has its paint in it, and nothing else
+        hints.paint(place, 1)
+        run(tool, tool.due())
+    np.testing.assert_array_equal(mask_of(controller) > 0, hints.data > 0)
+    assert tool.agreement.values == []
