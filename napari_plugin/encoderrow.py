@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_plugin.forms import button, row
+from napari_plugin.forms import Sentence, button, row
 from napari_plugin.trying import Tried
 
 if TYPE_CHECKING:
@@ -24,9 +23,7 @@ class EncoderRow(QWidget):
     def __init__(self, controller: "Controller", try_to: Callable[..., Tried]) -> None:
         super().__init__()
         self.controller = controller
-        self.label = QLabel()
-        self.label.setWordWrap(True)
-        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label = Sentence()
         line = row(QLabel("Encoder"), self.label, button("Drop", lambda: try_to(self.drop)), stretch=1)
         line.setContentsMargins(0, 0, 0, 0)
         self.setLayout(line)
@@ -39,5 +36,5 @@ class EncoderRow(QWidget):
     def show_encoder(self) -> None:
         """Bring it up to date."""
         words = self.controller.encoder.words(self.controller.model)
-        self.label.setText(words)
+        self.label.tell(words)
         self.setVisible(bool(words))

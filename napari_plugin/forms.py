@@ -9,12 +9,29 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
+    QLabel,
     QPushButton,
     QScrollArea,
     QScrollBar,
     QVBoxLayout,
     QWidget,
 )
+
+
+class Sentence(QLabel):
+    """What is going on, in words, over as many lines as they take; without words it takes no room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)  # names in it are the user's
+        self.hide()
+
+    def tell(self, words: str) -> None:
+        """Called often: words that are there already are not drawn anew."""
+        if self.text() != words:
+            self.setText(words)
+        self.setVisible(bool(words))
 
 
 def fill(box: QComboBox, layers: list[Any], chosen: Any, nothing: str | None) -> None:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
 
-from napari_plugin.forms import button, row
+from napari_plugin.forms import Sentence, button, row
 from napari_plugin.trying import Tried
 from napari_plugin.worker import sentence, start
 
@@ -59,12 +59,11 @@ class GuidePanel(QWidget):
         self.viewer, self.controller, self.tool = viewer, controller, controller.guide
         self._view, self.try_to = view, try_to
         self.worker: Any = None
-        self.choice, self.doubt, self.label = QComboBox(), QCheckBox("Show doubt"), QLabel()
+        self.choice, self.doubt, self.label = QComboBox(), QCheckBox("Show doubt"), Sentence()
         for choice, words in CHOICES.items():
             self.choice.addItem(words, choice)
         self.choice.setToolTip("By what the next slice, or the next part of a picture, is chosen.")
         self.doubt.setToolTip("Bright where the two likeliest classes are about as likely.")
-        self.label.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row(button("Go to", self.go), self.choice, stretch=1))
@@ -175,6 +174,4 @@ class GuidePanel(QWidget):
         tool = self.tool
         tool.follow()
         self.doubt.setChecked(tool.layer is not None)
-        if self.label.text() != tool.told:
-            self.label.setText(tool.told)
-        self.label.setVisible(bool(tool.told))
+        self.label.tell(tool.told)

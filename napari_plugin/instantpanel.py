@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
 
-from napari_plugin.forms import form
+from napari_plugin.forms import Sentence, form
 from napari_plugin.worker import sentence, start
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ class InstantPanel(QWidget):
         for choice, words in CHOICES.items():
             self.choice.addItem(words, choice)
         self.choice.setToolTip("Auto: the answer while drawing, and the network’s mask once Segment is done.")
-        self.label = QLabel()
-        self.label.setWordWrap(True)
+        self.label = Sentence()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.answer)
@@ -105,7 +104,4 @@ class InstantPanel(QWidget):
         self.answer.setEnabled(tool.working())
         self.answer.setText(tool.words())
         self.which.setVisible(tool.two())
-        text = tool.told()
-        if self.label.text() != text:
-            self.label.setText(text)
-        self.label.setVisible(bool(text))
+        self.label.tell(tool.told())

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -24,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_plugin.closing import CONTINUE, CloseGuard
 from napari_plugin.curve import Curve
 from napari_plugin.docks import PANEL, open_dock
-from napari_plugin.forms import button, fill_column, form, row, widen
+from napari_plugin.forms import Sentence, button, fill_column, form, row, widen
 from napari_plugin.learner import Learner
 from napari_plugin.learnwords import found, seen
 from napari_plugin.pretexts import HONEST, METHODS, MODALITIES, recommended
@@ -69,7 +68,7 @@ class LearnPage(QScrollArea):
     # what is on it
 
     def _build(self) -> None:
-        self.scans, self.out = QLabel(), QLineEdit()
+        self.scans, self.out = Sentence(), QLineEdit()
         self.method, self.modality, self.steps = QComboBox(), QComboBox(), QSpinBox()
         for name in METHODS:
             self.method.addItem(name, name)
@@ -82,11 +81,9 @@ class LearnPage(QScrollArea):
         self.steps.setRange(0, 1_000_000)
         self.steps.setSingleStep(100)
         self.steps.setSpecialValueText("auto")
-        self.why, self.found, self.status, self.seen, self.message, self.honest = (QLabel() for _ in range(6))
-        self.honest.setText(HONEST)
-        for label in (self.scans, self.why, self.found, self.status, self.seen, self.message, self.honest):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.why, self.found, self.status, self.seen, self.message, self.honest = (
+            Sentence() for _ in range(6)
+        )
         self.go, self.stop_button = QPushButton("Start"), QPushButton("Stop")
         self.use = button("Use for this annotation task", self.use_encoder)
         self.bar = QProgressBar()
@@ -114,6 +111,7 @@ class LearnPage(QScrollArea):
         column.addWidget(self.honest)
         column.addStretch()
         fill_column(self, column)
+        self.honest.tell(HONEST)
         widen(self)
 
     def _sources(self) -> QHBoxLayout:
@@ -284,14 +282,14 @@ class LearnPage(QScrollArea):
     def _show(self) -> None:
         learner, choice = self.learner, self.learner.choice
         names = [scan.name for scan in choice.scans]
-        self.scans.setText(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
+        self.scans.tell(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
         self.scans.setToolTip(
             "\n".join(str(scan) if isinstance(scan, Path) else scan.name for scan in choice.scans)
         )
         if not self.out.hasFocus():
             self.out.setText("" if choice.out is None else str(choice.out))
-        self.why.setText(METHODS[choice.method])
-        self.found.setText("\n".join(found(learner.plan, learner.seconds)) if learner.plan else "")
+        self.why.tell(METHODS[choice.method])
+        self.found.tell("\n".join(found(learner.plan, learner.seconds)) if learner.plan else "")
         busy, learning = learner.stage is not None, learner.stage == "learn"
         for widget in (self.method, self.modality, self.steps, self.out):
             widget.setEnabled(not learning)
@@ -303,12 +301,9 @@ class LearnPage(QScrollArea):
         self.bar.setRange(0, 0 if share is None else 1000)
         self.bar.setValue(round(1000 * (share or 0)))
         self._show_curves()
-        self.status.setText(learner.status())
-        self.seen.setText("\n".join([*learner.warnings, *seen(learner.rows)]))
-        for label in (self.found, self.seen, self.message, self.scans):
-            label.setVisible(bool(label.text()))
-        self.message.setText(learner.message)
-        self.message.setVisible(bool(learner.message))
+        self.status.tell(learner.status())
+        self.seen.tell("\n".join([*learner.warnings, *seen(learner.rows)]))
+        self.message.tell(learner.message)
 
     def _show_curves(self) -> None:
         steps = self.learner.plan["steps"] if self.learner.plan else 0

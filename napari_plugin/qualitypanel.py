@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_plugin.curve import Curve
+from napari_plugin.forms import Sentence
 
 if TYPE_CHECKING:
     from napari_plugin.controller import Controller
@@ -30,11 +31,9 @@ class QualityPanel(QWidget):
             "Dice held out",
             "Of the mask on show on held-out slices, one point an answer or run; it should rise.",
         )
-        self.agreement_words, self.held_words = QLabel(), QLabel()
+        self.agreement_words, self.held_words = Sentence(), Sentence()
         for widget in (self.agreement, self.agreement_words, self.held, self.held_words):
             column.addWidget(widget)
-        for label in (self.agreement_words, self.held_words):
-            label.setWordWrap(True)
         self.show_state()
 
     def show_state(self) -> None:
@@ -47,6 +46,4 @@ class QualityPanel(QWidget):
         ):
             curve.setVisible(len(values) > 1)
             curve.show_values(values, len(values))
-            if label.text() != told:
-                label.setText(told)
-            label.setVisible(bool(told))
+            label.tell(told)

@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_plugin.autosave import Autosave
-from napari_plugin.forms import button, row
+from napari_plugin.forms import Sentence, button, row
 from napari_plugin.trying import Tried
 from napari_plugin.writer import MODEL
 from wsseg.journal import LINES
@@ -31,10 +30,7 @@ class RestoreRow(QWidget):
     ) -> None:
         super().__init__()
         self.autosave, self.try_to, self.begin = autosave, try_to, begin
-        self.words, self.error = QLabel(), QLabel()
-        for label in (self.words, self.error):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.words, self.error = Sentence(), Sentence()
         self.button = button("Restore", self.restore)
         self.button.setToolTip(
             "Puts what was marked then on the image, in new layers, with its mask and model."
@@ -50,13 +46,14 @@ class RestoreRow(QWidget):
     def show_state(self) -> None:
         """Show what there is to restore, and what could not be saved."""
         folder, error = self.autosave.found(), self.autosave.error
-        for widget in (self.words, self.button, self.dismissed):
-            widget.setVisible(folder is not None)
+        words = ""
         if folder is not None:
             moment = time.localtime((folder / LINES).stat().st_mtime)
-            self.words.setText(f"An earlier session, {time.strftime('%d %b %Y %H:%M', moment)}")
-        self.error.setVisible(bool(error))
-        self.error.setText(error)
+            words = f"An earlier session, {time.strftime('%d %b %Y %H:%M', moment)}"
+        self.words.tell(words)
+        for widget in (self.button, self.dismissed):
+            widget.setVisible(folder is not None)
+        self.error.tell(error)
         self.setVisible(bool(folder or error))
 
     def dismiss(self) -> None:

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from superqt import QDoubleRangeSlider
 
 from napari_plugin.classlist import swatch
-from napari_plugin.forms import button, form, row
+from napari_plugin.forms import Sentence, button, form, row
 from napari_plugin.keymap import told
 from napari_plugin.layers import to_image
 from napari_plugin.tagstrip import TagStrip
@@ -91,11 +91,8 @@ class TagPanel(QWidget):
         self.none.setCheckable(True)
         self.none.setToolTip(f"None of the classes is here ({told('tag_none')}).")
         self.none.clicked.connect(lambda: self.toggle_none())
-        self.strip, self.state, self.verdict, self.values = TagStrip(), QLabel(), QLabel(), QLabel()
+        self.strip, self.state, self.verdict, self.values = TagStrip(), Sentence(), Sentence(), Sentence()
         self.strip.picked.connect(self._go_to)
-        for label in (self.state, self.verdict, self.values):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.extend_button = button("To here", self.extend)
         self.extend_button.setToolTip(
             f"All slices from the one tagged last to this one are tagged alike ({told('extend_tags')})."
@@ -186,8 +183,7 @@ class TagPanel(QWidget):
         self.use.setEnabled(not busy)
         self._show_tags()
         lines = tags.view.verdict()
-        self.verdict.setText("\n".join(lines))
-        self.verdict.setVisible(bool(lines))
+        self.verdict.tell("\n".join(lines))
         self._show_cuts()
         if tags.view.unfinished and not self.timer.isActive():
             self.timer.start(0)
@@ -213,7 +209,7 @@ class TagPanel(QWidget):
         self._show_buttons(overview.here)
         self.strip.show_tags(overview.said, c.colours, overview.at)
         place = overview.places[overview.at].words if overview.at is not None else ""
-        self.state.setText(f"{place}: {self._words(overview.here)}" if place else total)
+        self.state.tell(f"{place}: {self._words(overview.here)}" if place else total)
 
     def _words(self, here: frozenset[int] | None) -> str:
         """What is said of a place."""
@@ -263,7 +259,7 @@ class TagPanel(QWidget):
             self.slider.setValue((now.lower, now.upper))
         self.slider.blockSignals(False)
         name = view.bags.classes[view.class_id]
-        self.values.setText(
+        self.values.tell(
             f"Background up to {now.lower:.2f}, {name} above {now.upper:.2f} "
             f"(chosen: {chosen.lower:.2f} and {chosen.upper:.2f})."
         )

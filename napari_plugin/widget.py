@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
-    QLabel,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -25,7 +24,7 @@ from napari_plugin.curve import Curve
 from napari_plugin.encoderrow import EncoderRow
 from napari_plugin.filebuttons import FileButtons
 from napari_plugin.follow import Follow
-from napari_plugin.forms import button, fill, fill_column, form, group, narrow, row, widen
+from napari_plugin.forms import Sentence, button, fill, fill_column, form, group, narrow, row, widen
 from napari_plugin.guidepanel import GuidePanel
 from napari_plugin.instantpanel import InstantPanel
 from napari_plugin.keeplearning import KeepLearning
@@ -81,12 +80,9 @@ class SegmentWidget(QScrollArea):
         self.go.setToolTip("Learn from all hints and predict. Pressed again, it goes on from there.")
         self.training = TrainRows(self.controller)
         self.steps, self.objects = self.training.steps, self.training.objects
-        self.bar, self.status, self.message = QProgressBar(), QLabel(), QLabel()
+        self.bar, self.status, self.message = QProgressBar(), Sentence(), Sentence()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
-        for label in (self.status, self.message):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.message.setObjectName("message")
 
         self.tags = TagPanel(
@@ -259,7 +255,7 @@ class SegmentWidget(QScrollArea):
         self.timer.stop()
         self.controller.drop()
         self._show()
-        self.status.setText("Stopped; what is there is kept.")
+        self.status.tell("Stopped; what is there is kept.")
 
     # how it is done
 
@@ -307,7 +303,7 @@ class SegmentWidget(QScrollArea):
         self.timer.stop()
         self.controller.end(generation)
         self._show()
-        self.status.setText("" if self.controller.message else "Done.")
+        self.status.tell("" if self.controller.message else "Done.")
 
     def _show_error(self, error: BaseException, generation: int) -> None:
         words = sentence(error)
@@ -386,14 +382,13 @@ class SegmentWidget(QScrollArea):
         self.encoder.show_encoder()
         self.leaving.show_state()
         if run is not None:
-            self.status.setText(run.words())
+            self.status.tell(run.words())
         self._show_message()
         # here, not when it is built: napari's theme changes the sizes
         widen(self)
 
     def _show_message(self) -> None:
-        self.message.setText(self.controller.message)
-        self.message.setVisible(bool(self.controller.message))
+        self.message.tell(self.controller.message)
 
 
 _SHOWN = ("Image", "Labels", "Points", "Shapes")
