@@ -18,6 +18,7 @@ from napari_plugin.layers import KEY, file_of, identity, to_clicks, to_image
 from napari_plugin.restoring import put_back
 from napari_plugin.results import find
 from napari_plugin.taglayer import tags_of
+from napari_plugin.timeline import STEPS
 from napari_plugin.writer import Snapshot, Writer
 from wsseg.drawing import Drawing
 from wsseg.errors import InputError
@@ -154,17 +155,19 @@ class Autosave:
     def restore(self, folder: Path) -> None:
         """Put everything marked in a session on the image at work, and go on from there.
 
+        Undo takes back what was marked last, as in the session itself.
+
         Raises:
             InputError: The session can't be read.
         """
-        from wsseg.replay import replay
+        from napari_plugin.recall import recall
 
         c = self.controller
         image = c.need_image()
-        drawing = replay(folder).drawing
+        drawing, past, future = recall(folder, STEPS)
         self._writer.goes_on(identity(image), folder)
         self._earlier[identity(image)] = None
-        put_back(c, drawing)
+        put_back(c, drawing, past, future)
 
     def close(self) -> None:
         """Write what has not been written yet and end the thread."""

@@ -5,7 +5,7 @@ strokes of any size, and knows nothing of other layers.
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,12 +76,21 @@ class Strokes:
         self._napari.limit(layer, atoms)
 
     def _words(self, atoms: Sequence[Any]) -> str:
-        values = {int(value) for atom in atoms for value in np.unique(atom[-1])}
-        if len(values) > 1:
-            return "stroke"
-        (value,) = values
-        names = {BACKGROUND: "background", **self._names()}
-        return f"stroke of {names.get(value, f'label {value}')}" if value else "eraser"
+        return words_of({int(value) for atom in atoms for value in np.unique(atom[-1])}, self._names())
+
+
+def words_of(values: Set[int], names: Mapping[int, str]) -> str:
+    """What was painted, in words.
+
+    Args:
+        values: Those that it left.
+        names: Class id to name.
+    """
+    if len(values) != 1:
+        return "stroke"
+    (value,) = values
+    names = {BACKGROUND: "background", **names}
+    return f"stroke of {names.get(value, f'label {value}')}" if value else "eraser"
 
 
 def block_change(words: str, part: str, layer: "Labels", before: Packed) -> Change:

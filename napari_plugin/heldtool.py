@@ -133,6 +133,10 @@ class HeldTool:
         self._written()
         self._changed()
 
+    def change(self, words: str, layer: "Labels", before: Packed) -> Change:
+        """As `block_change`, of what is held out."""
+        return replace(block_change(words, "held out", layer, before), exchange=partial(self._swap, layer))
+
     def dice(self, image: "ImageLayer | None", mask: np.ndarray) -> dict[int, float]:
         """Dice of each class that is held out, over its slices together; what was accepted is not counted.
 
@@ -235,9 +239,9 @@ class HeldTool:
     ) -> None:
         layer = self._layer(image, colours)
         words = "slice held out" if held.any() else "slice given back"
-        change = block_change(words, "held out", layer, write(layer, where, held))
+        before = write(layer, where, held)
         self._written()
-        self._record(replace(change, exchange=partial(self._swap, layer)))
+        self._record(self.change(words, layer, before))
         self._record(block_change(words, "strokes", hints, write(hints, where, paint)))
         self._changed()
 

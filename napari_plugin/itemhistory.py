@@ -71,9 +71,12 @@ class ItemHistory:
         if now.same(before):
             return
         self._state = now
-        exchange = partial(self._exchange, self.layer)
+        self._record(self.change(self.layer, before, now))
+
+    def change(self, layer: "Points | Shapes", before: Items, now: Items) -> Change:
+        """The change of a layer from one state to another."""
         words, place = told(self.part, before, now), span(before, now)
-        self._record(Change(words, self.part, before, exchange, self.layer, place, Items.size))
+        return Change(words, self.part, before, partial(self._exchange, layer), layer, place, Items.size)
 
     def has_other_features(self) -> bool:
         """Whether more than places differs from what it was."""

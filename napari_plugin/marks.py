@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from napari_plugin.layers import (
 )
 from napari_plugin.locktool import LockTool
 from napari_plugin.results import find, toggle
-from napari_plugin.settings import WORDS, Settings
+from napari_plugin.settings import WORDS, Settings, swap
 from napari_plugin.tagtool import TagTool
 from napari_plugin.timeline import Change, Timeline
 from wsseg.errors import InputError
@@ -339,12 +340,7 @@ class Marks:
         self, words: str, owner: Any, name: str, value: Any, weigh: Callable[[Any], int] = lambda kept: 1000
     ) -> None:
         """Set an attribute of `owner`; undo sets it back. `weigh` as in `Change`."""
-
-        def exchange(kept: Any) -> Any:
-            now = getattr(owner, name)
-            setattr(owner, name, kept)
-            return now
-
+        exchange = partial(swap, owner, name)
         before = exchange(value)
         if before is not value:
             self.timeline.record(Change(words, "settings", before, exchange, weigh=weigh))
@@ -355,9 +351,10 @@ class Marks:
         self.touched = time.monotonic()
 
     def _note_class(self, words: str, before: dict[int, tuple[str, str] | None]) -> None:
-        self.timeline.record(Change(words, "classes", before, self._put_classes))
+        self.timeline.record(Change(words, "classes", before, self.put_classes))
 
-    def _put_classes(self, told: dict[int, tuple[str, str] | None]) -> dict[int, tuple[str, str] | None]:
+    def put_classes(self, told: dict[int, tuple[str, str] | None]) -> dict[int, tuple[str, str] | None]:
+        """As `ClassTable.put`, and shown."""
         before = self.table.put(told)
         self.paint_classes()
         if self.selected not in (*self.classes, BACKGROUND):

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
 WORDS = {"objects": "what strokes mark", "steps": "training steps", "keep_learning": "Keep learning"}
 
 
+def swap(owner: Any, name: str, value: Any) -> Any:
+    """Set an attribute, and give what it was."""
+    now = getattr(owner, name)
+    setattr(owner, name, value)
+    return now
+
+
 @dataclass(eq=False)
 class Settings:
     """Of the image at work and the next ones.

@@ -197,11 +197,12 @@ class TagTool:
     def _record(self, places: Sequence[Place], before: frozenset[Tag] | None) -> None:
         layer = places[0].layer
         what = places[0].words if len(places) == 1 else f"{len(places)} slices of {layer.name}"
-        exchange = partial(self._exchange, layer)
+        exchange = partial(self.exchange, layer)
         words = f"tag of {what[:1].lower()}{what[1:]}" if places[0].axis is not None else f"tag of {what}"
         self._timeline.record(Change(words, "tags", before, exchange, layer, _voxels(places)))
 
-    def _exchange(self, layer: "ImageLayer", before: frozenset[Tag] | None) -> frozenset[Tag] | None:
+    def exchange(self, layer: "ImageLayer", before: frozenset[Tag] | None) -> frozenset[Tag] | None:
+        """Give an image these tags, and say which it had."""
         now = tags_of(layer)
         put_tags(layer, before)
         self.last = None

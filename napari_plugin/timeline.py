@@ -141,9 +141,17 @@ class Timeline:
         """Bytes that all actions keep."""
         return sum(action.size for action in (*self._past, *self._future))
 
-    def clear(self) -> None:
-        """Begin anew."""
-        self._past, self._future = [], []
+    def replace(self, image: str | None, past: Sequence[Action], future: Sequence[Action]) -> None:
+        """Forget what was done on an image; undo takes back these actions in its place.
+
+        Args:
+            image: As `Action.image`.
+            past: In their order.
+            future: Taken back already; the one to be done again next stands last.
+        """
+        self._past = [*(one for one in self._past if one.image != image), *past]
+        self._future = [*(one for one in self._future if one.image != image), *future]
+        self._trim()
 
     def _append(self, action: Action) -> None:
         self._past.append(action)

@@ -104,11 +104,11 @@ class Writer:
             if now.is_empty():
                 return
             self._open(snapshot)
-        journal, written = self._journals[key], self._written[key]
+        journal, written, moment = self._journals[key], self._written[key], time.time()
         for kind, values, block in differences(written, now):
             if block is not None and block.dtype != np.uint8:
                 block = block.astype(np.uint8)
-            journal.append(kind, values, block)
+            journal.append(kind, values, block, moment=moment)
             written.apply(Entry(0.0, kind, values, block))
         if snapshot.result:
             self._keep_model(key, journal.folder / MODEL, snapshot.model)

@@ -65,7 +65,7 @@ def test_words_say_what_would_be_undone_and_a_new_action_ends_redo():
     assert world.timeline.words() == ("x=1", "y=2")
     world.set("x", 3)
     assert world.timeline.words() == ("x=3", "")
-    world.timeline.clear()
+    world.timeline.replace(world.image, [], [])
     assert world.timeline.words() == ("", "")
 
 

@@ -85,9 +85,16 @@ class Journal:
         self._forced = time.monotonic()
 
     def append(
-        self, kind: str, values: Mapping[str, Any] | None = None, block: np.ndarray | None = None
+        self,
+        kind: str,
+        values: Mapping[str, Any] | None = None,
+        block: np.ndarray | None = None,
+        *,
+        moment: float | None = None,
     ) -> None:
         """Write one change; when this returns, no end of this program can lose it.
+
+        `moment` is its time, None = now: changes of one moment belong together.
 
         Every few seconds all is forced onto the disk itself, so that a power cut costs no more.
 
@@ -96,7 +103,11 @@ class Journal:
         """
         ends = [(file, file.seek(0, os.SEEK_END)) for file in (self._maps, self._lines)]
         try:
-            _write(Entry(time.time(), kind, values or {}, block), self._lines, self._maps)
+            _write(
+                Entry(time.time() if moment is None else moment, kind, values or {}, block),
+                self._lines,
+                self._maps,
+            )
             if time.monotonic() - self._forced > FORCE_SECONDS:
                 self._force()
         except OSError as error:

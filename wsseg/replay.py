@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,15 @@ class Session:
     statistics: Mapping[str, Any]
 
 
-def replay(folder: Path, *, until: int | None = None) -> Session:
+def replay(
+    folder: Path, *, until: int | None = None, watch: Callable[[Entry, Drawing], None] | None = None
+) -> Session:
     """Play a session again.
 
     Args:
         folder: Of the session.
         until: Stop after so many changes; None = all.
+        watch: Called before each change with it and the drawing so far, which goes on to change.
 
     Raises:
         InputError: There is none, or it is damaged.
@@ -57,6 +60,8 @@ def replay(folder: Path, *, until: int | None = None) -> Session:
         if until is not None and number > until:
             break
         tally.add(entry, drawing)
+        if watch is not None:
+            watch(entry, drawing)
         drawing.apply(entry)
     return Session(about, drawing, tally.report(drawing))
 
