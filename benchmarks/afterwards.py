@@ -48,9 +48,10 @@ def one(task: Task, actions: int, steps: int, seed: int) -> list[dict[str, float
         answer.learn(robot.painted.copy())
         window = around(changed(before, robot.painted), truth.shape)
         if window is not None:  # there was room for a stroke
-            patches.follow(window, shown, answer.mask, robot.painted, None)
-        new = robot.painted != learnt
-        paint = np.where(new, np.where(robot.painted == BACKGROUND, 0, robot.painted), network.mask)
+            patches.follow(window, network.mask, answer.mask, robot.painted, None)
+        new, said = robot.painted != learnt, np.where(robot.painted == BACKGROUND, 0, robot.painted)
+        paint = np.where(new, said, network.mask)
+        shown = np.where(new, said, patches.mask(network.mask))
         masks = {"network": network.mask, "paint": paint, "followed": shown, "answer": answer.mask}
         found.append({name: _dice(mask, truth) for name, mask in masks.items()})
     return found

@@ -27,6 +27,7 @@ class Agreement:
     def note(
         self,
         where: np.ndarray,
+        before: np.ndarray | None,
         now: np.ndarray | None,
         mask: np.ndarray | None,
         locked: np.ndarray | None,
@@ -35,8 +36,8 @@ class Agreement:
 
         Args:
             where: What has changed, as `patching.changed` gives it.
-            now: The hint map (*S) after it, None = nothing painted.
-            mask: The mask on show before it learnt of the change, class ids (*S), or None.
+            before, now: The hint maps (*S) without it and with it, None = nothing painted.
+            mask: What was on show before it but for the paint, class ids (*S), or None.
             locked: What was accepted, a hint map (*S), or None; that it agrees says nothing.
         """
         if now is None or mask is None or not mask.any():
@@ -44,8 +45,10 @@ class Agreement:
         where = where[now.ravel()[where] > 0]
         if locked is not None:
             where = where[locked.ravel()[where] == 0]
-        painted, said = now.ravel()[where], mask.ravel()[where]
-        painted = np.where(painted == BACKGROUND, 0, painted)
+        painted, said = _classes(now.ravel()[where]), mask.ravel()[where]
+        if before is not None:
+            old = before.ravel()[where]
+            said = np.where(old > 0, _classes(old), said)
         if len(painted):
             self.values.append(float(np.mean([(said == k)[painted == k].mean() for k in np.unique(painted)])))
 
@@ -60,3 +63,7 @@ class Agreement:
                 "paints: more hints like these will change little."
             )
         return f"The mask was right already in {self.values[-1]:.0%} of what you painted last."
+
+
+def _classes(painted: np.ndarray) -> np.ndarray:
+    return np.where(painted == BACKGROUND, 0, painted)

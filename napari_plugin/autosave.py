@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_plugin.boxlayer import to_boxes
-from napari_plugin.layers import KEY, file_of, identity, to_clicks, to_image
+from napari_plugin.layers import file_of, identity, to_clicks, to_image
 from napari_plugin.restoring import put_back
 from napari_plugin.results import find
 from napari_plugin.taglayer import tags_of
@@ -178,6 +178,7 @@ class Autosave:
     def _look(self, image: "ImageLayer", *, result: bool) -> Snapshot:
         """How things stand; with mask and model where `result`: in a run they change all the time."""
         c = self.controller
+        c.instant.settle()
         shape = to_image(image).shape
         drawing = Drawing(
             shape,
@@ -188,11 +189,10 @@ class Autosave:
         )
         if c.hints is not None and isinstance(c.hints.data, np.ndarray):
             drawing.hints = c.hints.data
-        mask = find(c.layers, image, "mask")
-        answer = mask is not None and mask.metadata[KEY].get("maker") == "instant"  # comes back by itself
-        if mask is not None and not answer and result:
-            drawing.mask = mask.data
-        elif answer and c.instant.masks.undone is image:  # or what was undone would come back
+        masks = c.instant.masks
+        if result:  # an answer comes back by itself
+            drawing.mask = masks.network_of(image, find(c.layers, image, "mask"))
+        if drawing.mask is None and masks.undone is image:  # or what was undone would come back
             drawing.mask = np.broadcast_to(np.uint8(0), shape)
         drawing.locked, drawing.held = c.lock.map_of(image), c.held.map_of(image)
         drawing.tags = tags_of(image)

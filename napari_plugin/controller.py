@@ -322,7 +322,7 @@ class Controller(Marks):
         elif isinstance(event, Seeds):
             self._add_seeds(event.seeds)
         elif isinstance(event, Elsewhere):
-            self.leaving.take(event)
+            self.instant.masks.forget(self.leaving.take(event))
         elif isinstance(event, Note):
             self.message = f"{self.message} {event.text}".strip()
         else:
@@ -333,7 +333,7 @@ class Controller(Marks):
         if self.run is None or generation != self.generation or model is None:
             return
         self.model, self.run.shown = model, True
-        self.instant.settle(self.run.image, generation)
+        self.instant.end_of_run(self.run.image, generation)
         if self.run.image is None:
             self._know(model)
             self.message = "Opened the model: Apply predicts this image, Segment trains on."

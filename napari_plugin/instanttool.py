@@ -5,7 +5,7 @@ sends is dropped.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from napari_plugin.heldtool import mean_of
 from napari_plugin.instantwork import Answer, Asked, Looked, look, respond
 from napari_plugin.layers import KEY, on_screen, to_image
 from napari_plugin.maskbrush import MaskBrush
-from napari_plugin.patching import around, changed
+from napari_plugin.patching import Windows, around, changed, grown
 from napari_plugin.results import find
+from napari_plugin.timeline import Action, Change
 from napari_plugin.twomasks import MAKERS, Choice, Maker, TwoMasks
 from wsseg.errors import InputError
 from wsseg.features import memory_needed
@@ -69,8 +70,8 @@ class InstantTool:
     ) -> None:
         self._marks, self._mask_of, self._encoder = marks, mask_of, encoder
         self.on = False
-        self.brush = MaskBrush(marks)
-        self.masks = TwoMasks(self._said)
+        self.brush = MaskBrush(marks, lambda region: self._touched.append(region))
+        self.masks = TwoMasks(self.brush.said)
         self.agreement = Agreement()
         self.generation = 0
         self.share = 0.0
@@ -82,33 +83,39 @@ class InstantTool:
         self._looking = False
         self._numbers: dict[Maker, int] = {}  # of the newest answer and run
         self._meant: Objects | None = None  # by the strokes of the newest answer
-        self._tells = False  # whether the newest answer had two classes to tell apart
         self._more: float | None = None  # what hidden ones among them say of its head
         self._ended = -1  # generation of the newest answer that is finished
         self._given: Hints | None = None  # what the newest answer was asked for
         self._answered: Meaning = "auto"  # and what was said that it means
         self._read = 0.0  # when the marks were last looked at
-        self._windows: list[Region | None] = []  # around changes since the network was given its hints
-        self._followed = 0  # of them, that its mask has followed
+        self._windows = Windows()
+        self._touched: list[Region] = []  # where marks have changed, or may be about to
         self._focus: Focus | None = None
         self._screen: tuple[slice, ...] | None = None
+        marks.timeline.recorded.append(self._note)
+        marks.timeline.going.append(self.settle)
+        marks.timeline.gone.append(self._go_back)
 
     # what is due
 
     def follow(self) -> None:
         """Notice that another image or encoder is at work; it is on by itself where features are small."""
         image, saved = self._marks.image, self._encoder.saved
-        for layer in (self.brush.mask(), self._marks.lock.layer_of(image)):
-            if layer is not None:
+        if image is not None and (mask := self.brush.mask()) is not None:
+            self.masks.adopt(image, mask)
+        for layer in self._marks.layers:
+            if layer.metadata.get(KEY, {}).get("role") in ("mask", "locked"):
                 self.brush.follow(layer)
-        self.brush.settle(scored=self.on)
+        self.settle()
+        if self._windows.is_due():
+            self._correct()
         if image is not None and image is self._image and self._marks.held.is_new(image):
             self._judge(image)
         if image is self._image and saved is self._saved:
             return
         self.drop()
         self._looked, self._given, self._focus, self._read, self.problem = None, None, None, 0.0, ""
-        self._windows, self._followed = [], 0
+        self._windows.clear()
         self._saved, self.share = saved, 0.0
         self._needed = self._memory(image)
         if image is not self._image:
@@ -116,6 +123,40 @@ class InstantTool:
             self._meant, self._more = None, None
             self._marks.held.forget()
             self.on = image is not None and self._needed <= LIMIT
+
+    def settle(self) -> None:
+        """Show what was marked since this was last called, as it counts."""
+        self.brush.settle()
+        touched, self._touched = self._touched, []
+        for region in touched:
+            self._draw(region)
+
+    def _draw(self, region: "Region") -> None:
+        if self._marks.image is not None:
+            self.masks.draw(self._marks.image, region)
+
+    def _note(self, change: Change) -> None:
+        """Marks change: the mask shows it at once, and again when napari has surely written it."""
+        if (region := self._place_of(change)) is not None:
+            self._draw(region)
+            self._touched.append(region)
+
+    def _go_back(self, action: Action) -> None:
+        """Marks were put back, or done again: the mask follows."""
+        image, hints = self._marks.image, self._marks.hints
+        for change in action.changes:
+            if image is not None and (region := self._place_of(change)) is not None:
+                self._draw(region)
+                if hints is not None:
+                    window = grown(region, hints.data.shape)
+                    self.masks.follow(window, hints.data, self._marks.lock.map_of(image))
+
+    def _place_of(self, change: Change) -> "Region | None":
+        """Where a change writes into the hints at work, or what is accepted; None = nowhere."""
+        image, layer = self._marks.image, change.layer
+        if image is None or layer not in (self._marks.hints, self._marks.lock.layer_of(image)):
+            return None
+        return change.region(to_image(image).shape)
 
     def turn(self, on: bool) -> None:
         """The user wants answers, or none."""
@@ -154,15 +195,12 @@ class InstantTool:
 
     def _score(self, hints: Hints) -> None:
         """How right the mask on show was in what was painted since the last answer."""
-        mask = find(self._marks.layers, self._image, "mask")
-        before = None if self._given is None else self._given.scribbles
-        empty = self.masks.on() == "instant" and not self._tells  # but for the paint in it
-        seen = None if mask is None or self._given is None or empty else mask.data
+        before, shown = None if self._given is None else self._given.scribbles, self.masks.on()
+        seen = None if self._given is None or shown is None else self.masks.mask(self._image, shown)
         # one pass over the image, or the window would feel it: the rest is done for what has changed
         where = changed(before, hints.scribbles)
-        self._windows.append(around(where, hints.shape))
-        with self.brush.without(mask):
-            self.agreement.note(where, hints.scribbles, seen, self._marks.lock.map_of(self._image))
+        self._windows.ask(around(where, hints.shape))
+        self.agreement.note(where, before, hints.scribbles, seen, self._marks.lock.map_of(self._image))
 
     def look_at(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Tell what is on screen; arguments as `layers.on_screen`."""
@@ -190,24 +228,6 @@ class InstantTool:
             raise InputError("The answer on show is not finished: export again in a moment, or draw first.")
         return Asked(self._looked, self._given, self._answered)
 
-    def _said(self, image: "ImageLayer", region: tuple[slice, ...]) -> "Iterator[np.ndarray]":
-        """What masks of an image keep in a part of it: paint, and over it what was accepted.
-
-        Paint counts from when it was scored: a mask that has it already would be right in it. Seeds among it
-        are guesses, and networks learn to do without some of them.
-        """
-        marks = self._marks
-        hints = marks.hints if image is marks.image and not marks.tags.view.seeded(image) else None
-        if hints is not None and hints.data.shape == to_image(image).shape:
-            painted = np.asarray(hints.data[region])
-            scored = self._given.scribbles if self._given is not None and image is self._image else None
-            if not self.on:
-                yield painted
-            elif scored is not None:
-                yield np.where(painted == scored[region], painted, 0)
-        if (locked := marks.lock.map_of(image)) is not None:
-            yield locked[region]
-
     # what came of it
 
     def take(self, event: Any, generation: int) -> None:
@@ -217,7 +237,7 @@ class InstantTool:
         if not isinstance(event, Answer):
             self.share = event.index / event.total if event.stage == "features" else 0.0
             return
-        self._meant, self._more, self._tells = event.meant, event.more, event.tells
+        self._meant, self._more = event.meant, event.more
         self._numbers["instant"] = generation
         seen = self._screen is None or all(
             a.start < b.stop and b.start < a.stop for a, b in zip(event.region, self._screen, strict=True)
@@ -243,22 +263,22 @@ class InstantTool:
             )  # not where it only looked, or failed at once
             self._ended = generation if answered else self._ended
             if answered and self._image is not None and self._image in self._marks.layers:
-                self._correct(self._image)
+                self._windows.answered()
+                self._correct()
                 self._judge(self._image)
 
     def learns(self, hints: Hints) -> None:
         """The network was given these hints: from now on its mask follows what is painted beside them."""
         self.masks.learns(hints.scribbles)
-        self._windows, self._followed = [], 0
+        self._windows.clear()
 
-    def _correct(self, image: "ImageLayer") -> None:
+    def _correct(self) -> None:
         """Let the network's mask follow what was painted since it was given its hints."""
-        windows, self._followed = self._windows[self._followed :], len(self._windows)
+        behind = self._windows.take()
         painted = None if self._given is None else self._given.scribbles
         if painted is not None:
-            for window in windows:
-                if window is not None:
-                    self.masks.follow(window, painted, self._marks.lock.map_of(image))
+            for window in behind:
+                self.masks.follow(window, painted, self._marks.lock.map_of(self._image))
 
     def drop(self) -> None:
         """Take no more from what is under way."""
@@ -286,11 +306,13 @@ class InstantTool:
             run: Tells one run from another.
         """
         self.masks.put("network", image, lambda: self._mask_of(image), event.region, event.mask, event.doubt)
+        self._windows.said(event.region)
         half_learnt = trained is not None and trained.index >= PREVIEW * trained.total
+        self._numbers["network"] = run
         if half_learnt or event.model.config.objects == "marked":
-            self.settle(image, run)
+            self.masks.settle(image)
+            self._judge(image)
         else:
-            self._numbers["network"] = run
             self._marks.held.look_again()  # with the next pulse: there may be many pieces
 
     def put_back(self, image: "ImageLayer", mask: "np.ndarray | None", *, settled: bool) -> None:
@@ -298,13 +320,13 @@ class InstantTool:
         self.masks.put_back(image, lambda: self._mask_of(image), mask, settled=settled)
         self._judge(image)
 
-    def settle(self, image: "ImageLayer | None", run: int = 0) -> None:
+    def end_of_run(self, image: "ImageLayer | None", run: int = 0) -> None:
         """The network's mask of this image is more than a rough preview; `run` tells one run from another."""
         self.masks.settle(image)
         if image is not None:
-            self._numbers["network"], self._followed = run, 0  # it was said anew since it followed them
+            self._numbers["network"] = run
             if image is self._image:
-                self._correct(image)
+                self._correct()
             self._judge(image)
 
     def _judge(self, image: "ImageLayer") -> None:

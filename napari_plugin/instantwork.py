@@ -35,7 +35,6 @@ class Answer:
         more: What hidden strokes say of the head, see `wsseg.trust.finds_more`.
         ids: uint8 (K,): background and the classes that are marked; where chances are asked for.
         chances: float32 (K, *region): how likely each of these is.
-        tells: Whether there was anything to tell apart.
     """
 
     region: tuple[slice, ...]
@@ -45,7 +44,6 @@ class Answer:
     more: float | None = None
     ids: np.ndarray | None = None
     chances: np.ndarray | None = None
-    tells: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +127,7 @@ def respond(
     labels = weak_labels(hints, spacing=looked.image.spacing)
     classes = sorted(labels.counts())
     if len(classes) < 2:
-        yield Answer(_whole(features), np.zeros(features.shape, np.uint8), tells=False)
+        yield Answer(_whole(features), np.zeros(features.shape, np.uint8))
         return
     # outputs are background and the classes that are painted: ids may go up to 254
     ids = np.array([0, *(k for k in classes if k)], np.uint8)

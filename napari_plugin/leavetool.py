@@ -10,7 +10,7 @@ import numpy as np
 from napari_plugin.events import Elsewhere, Work
 from napari_plugin.instantwork import Asked
 from napari_plugin.keymap import told
-from napari_plugin.layers import file_of, has_channels, to_image, to_world
+from napari_plugin.layers import KEY, file_of, has_channels, to_image, to_world
 from napari_plugin.leaveanswer import export_answer
 from napari_plugin.leavework import (
     Found,
@@ -182,15 +182,16 @@ class LeaveTool:
         self._begin(image)
         return apply_to_others(model, images, [layer.name for layer in kept])
 
-    def take(self, event: Elsewhere) -> None:
-        """Show the mask of another image."""
+    def take(self, event: Elsewhere) -> "ImageLayer":
+        """Show the mask of another image, and give the image."""
         image = self._others[event.number]
-        if image not in self._marks.layers:
-            return  # closed meanwhile
-        layer = self._mask_of(image)
-        layer.data[...] = event.mask
-        layer.visible = image.visible
-        layer.refresh(extent=False)
+        if image in self._marks.layers:  # else it was closed meanwhile
+            layer = self._mask_of(image)
+            layer.data[...] = event.mask
+            layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "maker": "network"}}
+            layer.visible = image.visible
+            layer.refresh(extent=False)
+        return image
 
     def saved_model(self, folder: Path) -> None:
         """A model was saved here: the line for the shell."""

@@ -111,8 +111,7 @@ class LockTool:
     ) -> str:
         """The object under the cursor is none: it becomes background, and is locked as such.
 
-        What was accepted of it stays. Arguments, words and errors as of `toggle_object`; it is two changes,
-        of what is accepted and of the mask.
+        What was accepted of it stays. Arguments, words and errors as of `toggle_object`.
 
         Raises:
             InputError: Also where all of the object was accepted.
@@ -129,8 +128,6 @@ class LockTool:
             key = told("accept_object")
             raise InputError(f"This object is accepted; {key} takes that back, then it can be rejected.")
         self._write(image, where, np.where(wrong, BACKGROUND, old), colours, "rejected object")
-        rest = write(mask, where, np.where(wrong, 0, mask.data[where]))
-        self._record(block_change("rejected object", "mask", mask, rest))
         return f"Rejected: {np.count_nonzero(wrong):,} voxels are background and locked."
 
     def toggle_slice(

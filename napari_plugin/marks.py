@@ -169,8 +169,7 @@ class Marks:
 
     def reject_object(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """The object under the cursor is none; arguments as `LockTool.reject_object`."""
-        with self.timeline.as_one("rejected object"):
-            self.message = self.lock.reject_object(self.need_image(), point, displayed, self.colours)
+        self.message = self.lock.reject_object(self.need_image(), point, displayed, self.colours)
 
     def accept_slice(self, point: Sequence[float], displayed: Sequence[int]) -> None:
         """Accept the slice on screen, or take that back; arguments as `LockTool.toggle_slice`."""
@@ -337,17 +336,25 @@ class Marks:
         self.mark_changed()
 
     def note_setting(
-        self, words: str, owner: Any, name: str, value: Any, weigh: Callable[[Any], int] = lambda kept: 1000
+        self,
+        words: str,
+        owner: Any,
+        name: str,
+        value: Any,
+        weigh: Callable[[Any], int] = lambda kept: 1000,
+        *,
+        goes_on: bool = False,
     ) -> None:
-        """Set an attribute of `owner`; undo sets it back. `weigh` as in `Change`."""
+        """Set an attribute; undo sets it back. `weigh` as in `Change`, `goes_on` as in `Timeline.record`."""
         exchange = partial(swap, owner, name)
         before = exchange(value)
         if before is not value:
-            self.timeline.record(Change(words, "settings", before, exchange, weigh=weigh))
+            change = Change(words, "settings", before, exchange, weigh=weigh)
+            self.timeline.record(change, goes_on=goes_on)
 
     def set(self, name: str, value: Any) -> None:
         """Change one of `settings`; undo changes it back."""
-        self.note_setting(WORDS[name], self.settings, name, value)
+        self.note_setting(WORDS[name], self.settings, name, value, goes_on=name == "steps")
         self.touched = time.monotonic()
 
     def _note_class(self, words: str, before: dict[int, tuple[str, str] | None]) -> None:

@@ -1,26 +1,26 @@
 """Paint on what is shown: on the mask, which corrects it, and on what is locked, which accepts. Knows no Qt.
 
-Paint on the mask changes it at once, and what it changes becomes a hint: it counts as if it had been painted
-there, is learnt from, saved and undone with the others, and later masks keep it. What is erased, or painted
-as background, is a hint of background. What was accepted stays. Of paint where the mask said the same before,
-napari tells nobody.
+Paint on the mask becomes a hint: it counts as if it had been painted there, is learnt from, saved and undone
+with the others, and every mask shows it. What is erased, or painted as background, is a hint of background.
+What was accepted stays. Of paint where the mask said the same before, napari tells nobody.
 
 Paint on the layer of what is locked accepts what the mask says there, whatever label is painted; what is
 erased there is taken back. So every tool that napari has for labels, the polygon among them, can accept.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_plugin.blocks import NapariUndo, Stroke, block_change, packed, stroke_of, write
-from napari_plugin.layers import KEY, belongs
+from napari_plugin.blocks import NapariUndo, Region, Stroke, block_change, packed, stroke_of, write
+from napari_plugin.layers import KEY, belongs, check_grid, identity, to_image
 from napari_plugin.results import find
+from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND
 
 if TYPE_CHECKING:
+    from napari.layers import Image as ImageLayer
     from napari.layers import Labels
 
     from napari_plugin.marks import Marks
@@ -33,14 +33,14 @@ class MaskBrush:
 
     Args:
         marks: What is marked; strokes go into its hints, what it accepts and its timeline.
+        draw: Draws a part of the mask at work as it is without the paint that is no hint.
     """
 
-    def __init__(self, marks: "Marks") -> None:
-        self._marks = marks
+    def __init__(self, marks: "Marks", draw: Callable[[Region], None]) -> None:
+        self._marks, self._draw = marks, draw
         self._followed: set[Any] = set()  # ids of layers
         self._napari = NapariUndo()
         self._due: list[tuple[Labels, Stroke]] = []  # see `settle`
-        self._unscored: list[tuple[Labels, Stroke]] = []
 
     def follow(self, layer: "Labels") -> None:
         """Make something of what is painted on this layer from now on."""
@@ -55,59 +55,71 @@ class MaskBrush:
         """The mask of the image at work, or None."""
         return find(self._marks.layers, self._marks.image, "mask")
 
-    def settle(self, *, scored: bool) -> None:
-        """Write strokes as they count: background is 0, and what was accepted is as it was.
+    def settle(self) -> None:
+        """Write strokes as they count.
 
         To be called soon after a stroke, not at its event: of some napari tells before it writes them.
-
-        Args:
-            scored: Whether somebody will ask what the mask said before, see `without`.
         """
         due, self._due = self._due, []
-        self._unscored = self._unscored if scored else []
         for layer, stroke in due:
-            _put(layer, stroke, stroke.after)
+            layer.data[stroke.where][stroke.painted] = stroke.after[stroke.painted]
             layer.refresh(extent=False)
+        if due:
+            self._marks.mark_accepted()
 
-    @contextmanager
-    def without(self, layer: "Labels | None") -> Iterator[None]:
-        """Meanwhile the mask says what it said before the strokes since this was last asked for."""
-        self.settle(scored=True)
-        strokes, self._unscored = [one for at, one in self._unscored if at is layer], []
-        for stroke in reversed(strokes):
-            _put(layer, stroke, stroke.before)
-        try:
-            yield
-        finally:
-            for stroke in strokes:
-                _put(layer, stroke, stroke.after)
+    def said(self, image: "ImageLayer", region: tuple[slice, ...]) -> "Iterator[np.ndarray]":
+        """What every mask of an image shows in a part of it: paint, and over it what was accepted.
+
+        Seeds among the paint are guesses, and networks learn to do without some of them.
+        """
+        marks = self._marks
+        hints = marks.hints if image is marks.image else None
+        if hints is not None and hints.data.shape == to_image(image).shape:
+            painted, seeds = np.asarray(hints.data[region]), marks.tags.view.painted.get(identity(image))
+            yield painted if seeds is None else np.where(painted == seeds[region], 0, painted)
+        if (locked := marks.lock.map_of(image)) is not None:
+            yield locked[region]
 
     def _painted(self, event: Any) -> None:
         layer, marks, image = event.source, self._marks, self._marks.image
         stroke = stroke_of(layer.data, event.value)
         self._napari.limit(layer, event.value)
         if image is not None and belongs(layer, image, "mask"):
-            after = self._corrected(layer, stroke)
-        elif image is not None and belongs(layer, image, "locked"):
+            self._correct(layer, image, stroke)
+            return
+        if image is not None and belongs(layer, image, "locked"):
             after = self._accepted(layer, stroke)
         else:
             after = stroke.before
             marks.message = f"{layer.name} is of another image; choose that one before you paint on it."
         self._due.append((layer, stroke._replace(after=after)))
 
-    def _corrected(self, layer: "Labels", stroke: Stroke) -> np.ndarray:
-        """Note a stroke on a mask; gives what the mask is to say in its block."""
-        where, painted, before, after = stroke
-        locked = self._marks.lock.map_of(self._marks.image)
-        allowed = painted if locked is None else painted & (locked[where] == 0)
-        if not allowed.any():
-            self._marks.message = "All of this is accepted already, so it stays."
-            return before
-        after = np.where(allowed, np.where(after == BACKGROUND, 0, after), before)
-        stroke = Stroke(where, allowed, before, after)
-        self._unscored.append((layer, stroke))
-        self._to_hints(layer, stroke)
-        return after
+    def _correct(self, layer: "Labels", image: "ImageLayer", stroke: Stroke) -> None:
+        """Make a hint of a stroke on a mask."""
+        marks, where = self._marks, stroke.where
+        locked = marks.lock.map_of(image)
+        allowed = stroke.painted if locked is None else stroke.painted & (locked[where] == 0)
+        try:
+            if not allowed.any():
+                raise InputError("All of this is accepted already, so it stays.")
+            hints = self._hints(layer, image)
+        except InputError as error:
+            marks.message = str(error)
+            self._draw(where)
+            return
+        old = np.asarray(hints.data[where])
+        said = np.where(stroke.after == 0, BACKGROUND, stroke.after).astype(old.dtype)
+        below = write(hints, where, np.where(allowed, said, old))
+        marks.timeline.record(block_change(WORDS, "strokes", hints, below))
+        marks.mark_changed()
+
+    def _hints(self, layer: "Labels", image: "ImageLayer") -> "Labels":
+        """The layer that the stroke is for; a new one leaves this layer selected."""
+        if (hints := self._marks.hints) is None:
+            hints = self._marks.new_hints()
+            self._marks.layers.selection.active = layer
+        check_grid(hints, image)
+        return hints
 
     def _accepted(self, layer: "Labels", stroke: Stroke) -> np.ndarray:
         """Note a stroke on what is locked; gives what is to be locked in its block."""
@@ -129,24 +141,3 @@ class MaskBrush:
         )
         self._marks.mark_accepted()
         return after
-
-    def _to_hints(self, layer: "Labels", stroke: Stroke) -> None:
-        marks, where = self._marks, stroke.where
-        hints = marks.hints
-        if hints is None:
-            hints = marks.new_hints()
-            marks.layers.selection.active = layer
-        old = np.asarray(hints.data[where])
-        said = np.where(stroke.after == 0, BACKGROUND, stroke.after).astype(old.dtype)
-        with marks.timeline.as_one(WORDS):
-            below = write(hints, where, np.where(stroke.painted, said, old))
-            marks.timeline.record(block_change(WORDS, "strokes", hints, below))
-            kept = where, packed(stroke.before)
-            marks.timeline.record(block_change(WORDS, "mask", layer, kept))
-        marks.mark_changed()
-
-
-def _put(layer: "Labels | None", stroke: Stroke, values: np.ndarray) -> None:
-    """Write values wherever a stroke has painted."""
-    if layer is not None:
-        layer.data[stroke.where][stroke.painted] = values[stroke.painted]

@@ -4,17 +4,20 @@ Wherever the answer says something else than when the network was given its hint
 with a new stroke, the answer is believed; everywhere else the network is. Knows no Qt.
 """
 
+import time
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
 from napari_plugin.blocks import Region
-from wsseg.hints import BACKGROUND
 
+PACE = 0.5  # seconds at least from one time that the mask follows to the next while a network predicts
 REACH = 32  # voxels around a change of paint in which the mask follows it
 
 
 class Patches:
-    """What there was when the network was given its hints, and its mask as it said it.
+    """What there was when the network was given its hints, and its mask as it follows the answer since.
 
     All maps are of one image, (*S).
     """
@@ -22,21 +25,22 @@ class Patches:
     def __init__(self) -> None:
         self._painted: np.ndarray | None = None
         self._answer: np.ndarray | None = None
-        self._network: np.ndarray | None = None
+        self._patched: np.ndarray | None = None
+
+    def mask(self, network: np.ndarray) -> np.ndarray:
+        """The network's mask with what has changed; nobody may write into it."""
+        return network if self._patched is None else self._patched
 
     def learns(self, painted: np.ndarray | None, answer: np.ndarray | None) -> None:
-        """The network has these hints now, a hint map or None; this was the answer to them, if there was one.
-
-        Its mask is taken as it is then, with earlier changes: it is about to say it anew.
-        """
+        """The network has these hints now, a hint map or None; `answer` was that to them, or None."""
         self._answer = None if answer is None else answer.copy()
         self._painted = None if painted is None or answer is None else painted.copy()
-        self._network = None
+        self._patched = None
 
     def wrote(self, region: Region, mask: np.ndarray) -> None:
         """The network has said a piece of its mask."""
-        if self._network is not None:
-            self._network[region] = mask
+        if self._patched is not None:
+            self._patched[region] = mask
 
     def follow(
         self,
@@ -46,11 +50,11 @@ class Patches:
         now: np.ndarray,
         locked: np.ndarray | None,
     ) -> np.ndarray | None:
-        """Change a part of the network's mask.
+        """Find anew what a part of the network's mask is.
 
         Args:
             region: The part: around a change of paint.
-            network: Its mask, changed in place.
+            network: As the network said it.
             answer: The newest one.
             now: The hint map that it is to.
             locked: What was accepted, a hint map; no stroke.
@@ -60,8 +64,8 @@ class Patches:
         """
         if self._answer is None:
             return None
-        if self._network is None:
-            self._network = network.copy()
+        if self._patched is None:
+            self._patched = network.copy()
         painted = now[region]
         new = painted > 0 if self._painted is None else (painted > 0) & (painted != self._painted[region])
         if locked is not None:
@@ -72,9 +76,48 @@ class Patches:
         touched[pieces[ndimage.binary_dilation(new, full)]] = True
         touched[0] = False
         believed = touched[pieces]
-        values = np.where(believed, said, self._network[region])
-        network[region] = np.where(new, np.where(painted == BACKGROUND, 0, painted), values)
+        self._patched[region] = np.where(believed, said, network[region])
         return believed
+
+
+class Windows:
+    """Parts of an image around changes of paint, in which the network's mask follows the answer."""
+
+    def __init__(self) -> None:
+        self._since: list[Region] = []  # the network was given its hints
+        self._asked: list[Region] = []  # those that the answer under way will tell of
+        self._behind: list[Region] = []  # those that have to be followed
+        self._taken = 0.0
+
+    def clear(self) -> None:
+        """The network has learnt all of it."""
+        self._since, self._asked, self._behind = [], [], []
+
+    def ask(self, window: Region | None) -> None:
+        """An answer to a change begins."""
+        if window is not None:
+            self._asked = joined(self._asked, window)
+
+    def answered(self) -> None:
+        """The newest answer is there."""
+        for window in self._asked:
+            self._since, self._behind = joined(self._since, window), joined(self._behind, window)
+        self._asked = []
+
+    def said(self, region: Region) -> None:
+        """The network has said this part anew."""
+        for window in self._since:
+            if overlap(window, region):
+                self._behind = joined(self._behind, window)
+
+    def is_due(self) -> bool:
+        """Whether there is something to follow, and the last time was a while ago: pieces come fast."""
+        return bool(self._behind) and time.monotonic() - self._taken >= PACE
+
+    def take(self) -> list[Region]:
+        """What has to be followed now."""
+        behind, self._behind, self._taken = self._behind, [], time.monotonic()
+        return behind
 
 
 def changed(before: np.ndarray | None, now: np.ndarray | None) -> np.ndarray:
@@ -98,7 +141,30 @@ def around(where: np.ndarray, shape: tuple[int, ...]) -> Region | None:
     if not len(where):
         return None
     places = np.unravel_index(where, shape)
+    return grown(tuple(slice(int(at.min()), int(at.max()) + 1) for at in places), shape)
+
+
+def grown(region: Region, shape: tuple[int, ...]) -> Region:
+    """A changed part of an image, with all in which its mask follows."""
     return tuple(
-        slice(max(0, int(at.min()) - REACH), min(n, int(at.max()) + REACH + 1))
-        for at, n in zip(places, shape, strict=True)
+        slice(max(0, one.start - REACH), min(n, one.stop + REACH))
+        for one, n in zip(region, shape, strict=True)
     )
+
+
+def overlap(one: Region, other: Region) -> bool:
+    """Whether two parts of an image have a voxel in common."""
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
+def joined(parts: Sequence[Region], more: Region) -> list[Region]:
+    """Parts of an image and one more; those that overlap become one, so that nothing is done twice."""
+    apart = [part for part in parts if not overlap(part, more)]
+    if len(apart) == len(parts):
+        return [*parts, more]
+    together = [more, *(part for part in parts if overlap(part, more))]
+    whole = tuple(
+        slice(min(one.start for one in axis), max(one.stop for one in axis))
+        for axis in zip(*together, strict=True)
+    )
+    return joined(apart, whole)

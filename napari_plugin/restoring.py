@@ -10,7 +10,6 @@ from napari_plugin.blocks import block_change, unpacked, words_of
 from napari_plugin.boxlayer import make_boxes, to_shapes
 from napari_plugin.itemhistory import Items
 from napari_plugin.layers import identity
-from napari_plugin.results import find_or_make
 from napari_plugin.settings import swap
 from napari_plugin.taglayer import put_tags
 from napari_plugin.timeline import Action, Change
@@ -18,7 +17,7 @@ from napari_plugin.timeline import Action, Change
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
-    from napari_plugin.marks import Marks
+    from napari_plugin.controller import Controller
     from napari_plugin.recall import Part, Step
     from napari_plugin.settings import Settings
     from wsseg.drawing import Drawing
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def put_back(
-    marks: "Marks", drawing: "Drawing", past: "Sequence[Step]" = (), future: "Sequence[Step]" = ()
+    marks: "Controller", drawing: "Drawing", past: "Sequence[Step]" = (), future: "Sequence[Step]" = ()
 ) -> None:
     """Put what was marked before on the image at work, in new layers.
 
@@ -43,8 +42,7 @@ def put_back(
         marks.select(min(marks.classes))
     marks.settings.take(drawing.settings)
     if drawing.mask is not None:
-        mask = find_or_make(marks.layers, image, "mask", marks.colours, None)
-        mask.data = drawing.mask.copy()
+        marks.instant.put_back(image, drawing.mask.copy(), settled=True)
     if drawing.locked is not None:
         marks.lock.put_back(image, drawing.locked, marks.colours)
     if drawing.held is not None:
@@ -70,7 +68,9 @@ def put_back(
     )
 
 
-def _actions(marks: "Marks", image: "ImageLayer", steps: "Sequence[Step]", *, back: bool) -> list[Action]:
+def _actions(
+    marks: "Controller", image: "ImageLayer", steps: "Sequence[Step]", *, back: bool
+) -> list[Action]:
     """Steps as undo wants them: `back` = to be taken back, else to be done again."""
     made = []
     for step in steps:
@@ -80,7 +80,7 @@ def _actions(marks: "Marks", image: "ImageLayer", steps: "Sequence[Step]", *, ba
     return made
 
 
-def _changes(marks: "Marks", image: "ImageLayer", part: "Part", *, back: bool) -> list[Change]:
+def _changes(marks: "Controller", image: "ImageLayer", part: "Part", *, back: bool) -> list[Change]:
     """A part of a step; none where its layer is not there, or before there was anything."""
     kept = part.before if back else part.after
     if part.where is not None:
@@ -98,7 +98,7 @@ def _changes(marks: "Marks", image: "ImageLayer", part: "Part", *, back: bool) -
     return [Change("classes", "classes", table, marks.put_classes)]
 
 
-def _map_changes(marks: "Marks", image: "ImageLayer", part: "Part", kept: bytes) -> list[Change]:
+def _map_changes(marks: "Controller", image: "ImageLayer", part: "Part", kept: bytes) -> list[Change]:
     assert part.where is not None
     shape = [one.stop - one.start for one in part.where]
     before, after = (unpacked(one, np.dtype(np.uint8), shape) for one in (part.before, part.after))
@@ -115,7 +115,7 @@ def _map_changes(marks: "Marks", image: "ImageLayer", part: "Part", kept: bytes)
     return [block_change(words, "accepted", layer, (part.where, kept))] if layer else []
 
 
-def _item_changes(marks: "Marks", part: "Part", kept: Any) -> list[Change]:
+def _item_changes(marks: "Controller", part: "Part", kept: Any) -> list[Change]:
     history = marks.click_history if part.kind == "clicks" else marks.boxes.history
     of = _items_of_clicks if part.kind == "clicks" else _items_of_boxes
     changes = []

@@ -48,6 +48,12 @@ class Change:
         """Bytes of what is kept."""
         return self.weigh(self.kept)
 
+    def region(self, shape: tuple[int, ...]) -> tuple[slice, ...] | None:
+        """Which part of its layer has changed; None where that is no map of this shape, or no one place."""
+        if self.layer is None or self.place is None or self.layer.data.shape != shape:
+            return None
+        return tuple(slice(int(a), int(b) + 1) for a, b in zip(*self.place, strict=True))
+
 
 @dataclass(eq=False)
 class Action:
@@ -76,25 +82,46 @@ class Timeline:
         layers: The viewer's.
         at_work: Gives the name (`layers.identity`) of the image at work, or None.
         changed: Called after each undo and redo.
+
+    Attributes:
+        recorded: Called with each new change; what it changes may be written a moment later.
+        going: Called before each undo and redo.
+        gone: Called after each, with the action.
     """
 
     def __init__(
         self, layers: "LayerList", at_work: Callable[[], str | None], changed: Callable[[], None]
     ) -> None:
         self.layers, self._at_work, self._changed = layers, at_work, changed
+        self.recorded: list[Callable[[Change], None]] = []
+        self.going: list[Callable[[], None]] = []
+        self.gone: list[Callable[[Action], None]] = []
         self._past: list[Action] = []
         self._future: list[Action] = []  # the one to be done again next stands last
         self._open: Action | None = None
         self._exchanging = False
 
-    def record(self, change: Change) -> None:
-        """Something has changed; what was undone on the same image can't be done again after that."""
+    def record(self, change: Change, *, goes_on: bool = False) -> None:
+        """Something has changed; what was undone on the same image can't be done again after that.
+
+        Args:
+            change: What.
+            goes_on: Whether it only goes on where the newest action is one of the same words, as while an
+                arrow is held down: one undo takes back all of it.
+        """
         if self._exchanging:
+            return
+        image = self._at_work()
+        last = next((one for one in reversed(self._past) if one.image == image), None)
+        if goes_on and last is not None and [one.words for one in last.changes] == [change.words]:
+            self._future = [one for one in self._future if one.image != image]
             return
         if self._open is not None:
             self._open.changes.insert(0, change)
-            return
-        self._append(Action(change.words, self._at_work(), [change]))
+        else:
+            self._append(Action(change.words, self._at_work(), [change]))
+        for call in self.recorded:
+            call(change)
 
     @contextmanager
     def as_one(self, words: str) -> Iterator[None]:
@@ -159,6 +186,8 @@ class Timeline:
         self._trim()
 
     def _go(self, source: list[Action], target: list[Action], part: str | None, nothing: str) -> Action:
+        for settle in self.going:
+            settle()
         action = self._newest(source, part)
         if action is None:
             raise InputError(nothing)
@@ -173,6 +202,8 @@ class Timeline:
         target.append(action)
         self._trim()
         self._changed()
+        for call in self.gone:
+            call(action)
         return action
 
     def _newest(self, actions: list[Action], part: str | None = None) -> Action | None:

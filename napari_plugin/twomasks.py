@@ -29,7 +29,8 @@ class TwoMasks:
 
     Where slices are held out, nothing has to be guessed: the mask leads that is better on these.
 
-    What was painted or accepted is kept in both, whatever they say.
+    What each maker said is kept as it said it. On show is that, and over it what was painted or accepted,
+    drawn anew wherever one of the two has changed: so what is taken back leaves nothing behind.
 
     Args:
         said: Gives what is known of a part of an image, hint maps (*region); the last one counts most.
@@ -51,6 +52,7 @@ class TwoMasks:
         self.version = 0
         self._image: ImageLayer | None = None
         self._layer: Labels | None = None
+        self._drawn: np.ndarray | None = None  # the data of that layer
         self._masks: dict[Maker, np.ndarray] = {}
         self._doubts: dict[Maker, np.ndarray] = {}
         self._shown: Maker | None = None
@@ -74,8 +76,9 @@ class TwoMasks:
         return image is self._image and maker in self._masks
 
     def mask(self, image: "ImageLayer | None", maker: Maker) -> np.ndarray | None:
-        """Such a mask of this image, uint8 (*S), or None."""
-        return self._masks.get(maker) if image is self._image else None
+        """Such a mask of this image, without paint: uint8 (*S), or None. Nobody may write into it."""
+        found = self._masks.get(maker) if image is self._image else None
+        return found if found is None or maker == "instant" else self._patches.mask(found)
 
     def doubt(self, image: "ImageLayer | None") -> np.ndarray | None:
         """How much the mask on show is in doubt, as `events.in_bytes`; None where nobody knows."""
@@ -113,13 +116,38 @@ class TwoMasks:
             self._doubts[maker][region] = 0 if doubt is None else doubt
         if maker == "network":
             self._patches.wrote(region, mask)
-        self._keep(maker, image, region)
         self.version += 1
-        if seen and self._shown == maker and self._layer is not None:
+        if self._shown == maker:
+            self.draw(image, region, seen=seen)
+
+    def draw(self, image: "ImageLayer", region: Region, *, seen: bool = True) -> None:
+        """Show a part as it is now: what the mask on show says, and over it what is known.
+
+        Args:
+            image: Of which image; nothing is drawn where another one is at work.
+            region: The part.
+            seen: As in `put`.
+        """
+        said = None if self._shown is None else self.mask(image, self._shown)
+        if said is None or self._shown is None or self._layer is None or self._drawn is None:
+            return
+        drawn, doubt = self._drawn, self._doubts.get(self._shown)
+        drawn[region] = said[region]
+        for part in self._said(image, region):
+            known = (part > 0) & (part <= BACKGROUND)  # more may stand in a layer of the user's own
+            drawn[region][known] = np.where(part == BACKGROUND, 0, part)[known]
+            if doubt is not None:
+                doubt[region][known] = 0
+        if seen:
             self._layer.refresh(extent=False)
 
     def learns(self, painted: np.ndarray | None) -> None:
-        """The network was given what is painted, a hint map or None; see `follow`."""
+        """The network was given what is painted, a hint map or None; see `follow`.
+
+        Its mask is taken as it is then, with earlier changes: it is about to say it anew.
+        """
+        if "network" in self._masks:
+            self._masks["network"] = self._patches.mask(self._masks["network"])
         self._patches.learns(painted, self._masks.get("instant"))
 
     def follow(self, region: Region, painted: np.ndarray, locked: np.ndarray | None) -> None:
@@ -134,51 +162,56 @@ class TwoMasks:
         if network is None or answer is None or self._image is None:
             return
         believed = self._patches.follow(region, network, answer, painted, locked)
-        if believed is None:
-            return
-        if all(maker in self._doubts for maker in MAKERS):
+        if believed is not None and all(maker in self._doubts for maker in MAKERS):
             there, other = (self._doubts[maker][region] for maker in MAKERS)
             there[believed] = other[believed]
-        self._keep("network", self._image, region)
         self.version += 1
-        if self._shown == "network" and self._layer is not None:
-            self._layer.refresh(extent=False)
+        if self._shown == "network":
+            self.draw(self._image, region)
 
-    def _keep(self, maker: Maker, image: "ImageLayer", region: Region) -> None:
-        """Put what is known over what a mask says there."""
-        for part in self._said(image, region):
-            kept = (part > 0) & (part <= BACKGROUND)  # more may stand in a layer of the user's own
-            self._masks[maker][region][kept] = np.where(part == BACKGROUND, 0, part)[kept]
-            if maker in self._doubts:
-                self._doubts[maker][region][kept] = 0
+    def adopt(self, image: "ImageLayer", layer: "Labels") -> None:
+        """Show masks of this image in this layer; one that is in it already, or was put into it, stays."""
+        if image is not self._image:
+            self.forget(self._image)
+            self._image = image
+        known = layer is self._layer
+        if known and layer.data is self._drawn:
+            return
+        if known and self._shown is not None and layer.data.shape == self._masks[self._shown].shape:
+            # by another plugin, or a script
+            self._masks[self._shown], self._drawn = np.array(layer.data, np.uint8), layer.data
+            self.draw(image, tuple(slice(0, n) for n in layer.data.shape))
+            return
+        self._layer, self._drawn, self._shown = layer, layer.data, None
+        if not self._masks and np.any(layer.data):  # of an earlier visit
+            maker: Maker = layer.metadata.get(KEY, {}).get("maker", "network")
+            self._masks[maker], self.settled = np.array(layer.data, np.uint8), maker == "network"
+
+    def forget(self, image: "ImageLayer | None") -> None:
+        """The masks of this image are no longer known; the layer stays as it is."""
+        if image is self._image:
+            self._image = self._layer = self._drawn = self._shown = None
+            self._masks, self._doubts, self._patches = {}, {}, Patches()
+            self.settled, self.leader = False, "network"
 
     def show(self, image: "ImageLayer", layer: "Callable[[], Labels]", maker: "Maker | None" = None) -> None:
         """Bring the mask on show up to date with what is wanted; `maker` gets an empty one if it has none."""
-        if image is not self._image:
-            self._image, self._masks, self._shown, self.settled = image, {}, None, False
-            self._doubts, self.leader, self._patches = {}, "network", Patches()
-        if maker is None and not self._masks:
+        if maker is None and not (image is self._image and self._masks):
             return
         found = layer()
-        if found is not self._layer:  # the first, or the user has deleted the last one
-            self._layer, self._shown = found, None
-        own = found.metadata.get(KEY, {})
-        if not self._masks and own.get("maker") != "instant" and np.any(found.data):
-            self._masks["network"], self.settled = found.data, True  # of an earlier visit
+        self.adopt(image, found)
         if maker is not None and maker not in self._masks:
-            self._masks[maker] = np.zeros(found.data.shape, np.uint8) if self._masks else found.data
+            self._masks[maker] = np.zeros(found.data.shape, np.uint8)
         if (now := self.on()) is not None and now != self._shown:
             self._shown = now
             self.version += 1
-            self._keep(now, image, (slice(None),) * found.data.ndim)
-            found.metadata = {**found.metadata, KEY: {**own, "maker": now}}
-            if found.data is not self._masks[now]:
-                found.data = self._masks[now]
+            found.metadata = {**found.metadata, KEY: {**found.metadata.get(KEY, {}), "maker": now}}
+            self.draw(image, tuple(slice(0, n) for n in found.data.shape))
 
     def network_of(self, image: "ImageLayer", layer: "Labels | None") -> np.ndarray | None:
         """The network's mask of an image, uint8 (*S), or None; `layer` shows its mask, if there is one."""
         if image is self._image:
-            return self._masks.get("network")
+            return self.mask(image, "network")
         known = layer is not None and layer.metadata.get(KEY, {}).get("maker") != "instant"
         return layer.data if known and layer is not None and np.any(layer.data) else None
 
@@ -186,16 +219,17 @@ class TwoMasks:
         self, image: "ImageLayer", layer: "Callable[[], Labels]", mask: np.ndarray | None, *, settled: bool
     ) -> None:
         """Put back the network's mask as it was at another time, None where there was none."""
-        self.show(image, layer)
+        found = layer()
+        self.adopt(image, found)
         self._masks.pop("network", None)
         self._doubts.pop("network", None)
         if mask is not None:
             self._masks["network"] = mask
         self.settled, self._shown, self._patches = settled, None, Patches()
         self.undone = image if mask is None else None
-        found = layer()
         if not self._masks:
-            found.data = np.zeros_like(found.data)
+            found.data[...] = 0
+            found.refresh(extent=False)
             self.version += 1
         self.show(image, layer)
 

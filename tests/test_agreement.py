@@ -20,12 +20,12 @@ def test_only_what_is_newly_painted_counts_and_each_class_alike():
         [0, 1, 0, 0, 0, 1, 1, 0],
     )
     scores = Agreement()
-    scores.note(changed(before, now), now, mask, None)
+    scores.note(changed(before, now), before, now, mask, None)
     # class 1: one of two was right, background: three of four
     assert scores.values == [pytest.approx((1 / 2 + 3 / 4) / 2)]
     assert "62%" in scores.told()
     (locked,) = maps([0, 0, 0, 0, 0, 255, 0, 1])
-    scores.note(changed(before, now), now, mask, locked)
+    scores.note(changed(before, now), before, now, mask, locked)
     assert scores.values[1] == 1  # both that were wrong are accepted ones: they say nothing
 
 
@@ -37,19 +37,20 @@ def test_a_slow_loop_finds_the_same():
     for place in np.ndindex(*mask.shape):
         if now[place] and now[place] != before[place]:
             k = now[place] % 255
-            right.setdefault(k, []).append(bool(mask[place] == k))
+            shown = before[place] % 255 if before[place] else mask[place]  # paint is in what is shown
+            right.setdefault(k, []).append(bool(shown == k))
     scores = Agreement()
-    scores.note(changed(before, now), now, mask, None)
+    scores.note(changed(before, now), before, now, mask, None)
     assert scores.values == [pytest.approx(np.mean([np.mean(each) for each in right.values()]))]
 
 
 def test_what_has_no_score():
     before, now, mask = maps([1, 1], [1, 0], [1, 0])
     scores = Agreement()
-    scores.note(changed(before, now), now, mask, None)  # only erased
-    scores.note(changed(None, now), now, None, None)  # no mask yet
-    scores.note(changed(None, now), now, mask * 0, None)  # nothing learnt yet
-    scores.note(changed(None, None), None, mask, None)
+    scores.note(changed(before, now), before, now, mask, None)  # only erased
+    scores.note(changed(None, now), None, now, None, None)  # no mask yet
+    scores.note(changed(None, now), None, now, mask * 0, None)  # nothing learnt yet
+    scores.note(changed(None, None), None, None, mask, None)
     assert scores.values == []
     assert scores.told() == ""
 
@@ -57,12 +58,12 @@ def test_what_has_no_score():
 def test_it_says_when_more_hints_stop_paying():
     scores = Agreement()
     now, mask = maps([1, 1], [1, 1])
-    scores.note(changed(None, now), now, 2 - mask, None)
-    scores.note(changed(None, now), now, mask + 1, None)
+    scores.note(changed(None, now), None, now, 2 - mask, None)
+    scores.note(changed(None, now), None, now, mask + 1, None)
     for _ in range(LAST - 1):
-        scores.note(changed(None, now), now, mask, None)
+        scores.note(changed(None, now), None, now, mask, None)
         assert "change little" not in scores.told()
-    scores.note(changed(None, now), now, mask, None)
+    scores.note(changed(None, now), None, now, mask, None)
     assert "change little" in scores.told()
     assert ENOUGH < 1
 

@@ -20,7 +20,7 @@ def network(controller: Controller, run: int, *, good: bool) -> None:
         mask[(slice(6, 18),) * image.ndim] = 1
     controller.timeline.record(run_change(controller, image, "Segment"))
     tool.masks.put("network", image, lambda: controller._mask_of(image), (...,), mask)
-    tool.settle(image, run)
+    tool.end_of_run(image, run)
 
 
 def scored(controller: Controller) -> bool:
@@ -141,7 +141,7 @@ def test_a_deleted_mask_comes_back_with_the_next_answer_and_not_before(ndim):
     controller.layers.remove(find(controller.layers, controller.image, "mask"))
     hold(controller, 8)
     tool.follow()
-    tool.settle(controller.image)
+    tool.end_of_run(controller.image)
     assert find(controller.layers, controller.image, "mask") is None
     controller.hints.data[(3,) * ndim] = BACKGROUND
     controller.hints.refresh()

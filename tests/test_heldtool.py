@@ -172,7 +172,7 @@ def test_the_mask_leads_that_is_better_on_what_is_held_out():
     good = np.zeros(controller.image.data.shape, np.uint8)
     good[6:18, 6:18, 6:18] = 1
     tool.masks.put("network", controller.image, lambda: controller._mask_of(controller.image), (...,), good)
-    tool.settle(controller.image, 1)
+    tool.end_of_run(controller.image, 1)
     assert tool.masks.on() == "network"
     assert controller.held.values[-1] == 1
     painted = controller.hints.data

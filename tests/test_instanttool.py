@@ -279,7 +279,7 @@ def test_the_network_takes_over_when_it_is_done_and_the_user_chooses():
     tool.choose("auto")
     np.testing.assert_array_equal(mask_of(controller), own)
     assert "looks alike" in tool.told()
-    tool.settle(controller.image)
+    tool.end_of_run(controller.image)
     assert (unpainted(controller) == 1).all()
     assert "network" in tool.told()
     controller.hints.paint((3, 3), BACKGROUND)
@@ -308,7 +308,7 @@ def test_coming_back_to_an_image_the_networks_mask_is_still_the_networks():
     viewer, controller = ready(2)
     image = controller.image
     preview(controller, 1)
-    controller.instant.settle(image)
+    controller.instant.end_of_run(image)
     other = viewer.add_image(np.random.default_rng(1).normal(size=(24, 24)), name="other")
     controller.choose_image(other)
     controller.instant.follow()

@@ -8,6 +8,7 @@ from test_instanttool import hasty, mask_of, paint, preview, ready, run, scene, 
 
 from napari_plugin.locktool import component
 from napari_plugin.restoring import put_back
+from napari_plugin.results import find
 from wsseg.drawing import Drawing, differences
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND, with_locked
@@ -92,9 +93,11 @@ def test_every_later_mask_keeps_it_whatever_strokes_and_networks_say():
 
 def test_taken_back_it_leaves_the_rim_of_its_neighbour():
     controller = answered(2)
-    mask = mask_of(controller)
-    mask[:] = 0
+    shown = find(controller.layers, controller.image, "mask")
+    mask = np.zeros((24, 24), np.uint8)
     mask[5:8, 5:8], mask[5:8, 9:12] = 1, 1  # one voxel between them
+    controller.hints.data[:] = 0
+    controller.instant.masks.put("instant", controller.image, lambda: shown, (...,), mask)
     accept(controller, 6, 6)
     alone = controller.lock.map_of(controller.image).copy()
     accept(controller, 6, 10)
@@ -256,6 +259,7 @@ def test_a_rejected_object_is_background_in_every_later_mask_and_undo_brings_it_
     assert controller.timeline.words()[0] == "rejected object"
     controller.timeline.undo()
     assert not controller.lock.map_of(image).any()
+    run(controller.instant, controller.instant.due())
     np.testing.assert_array_equal(mask_of(controller)[own], mask[own])
     controller.timeline.redo()
     assert not mask_of(controller)[own].any()
