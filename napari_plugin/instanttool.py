@@ -128,17 +128,17 @@ class InstantTool:
         """Show what was marked since this was last called, as it counts."""
         self.brush.settle()
         touched, self._touched = self._touched, []
-        for region in touched:
-            self._draw(region)
+        for number, region in enumerate(touched, 1):
+            self._draw(region, seen=number == len(touched))
 
-    def _draw(self, region: "Region") -> None:
+    def _draw(self, region: "Region", *, seen: bool = True) -> None:
         if self._marks.image is not None:
-            self.masks.draw(self._marks.image, region)
+            self.masks.draw(self._marks.image, region, seen=seen)
 
     def _note(self, change: Change) -> None:
-        """Marks change: the mask shows it at once, and again when napari has surely written it."""
+        """Marks change: the mask has it at once, and again when napari has surely written it."""
         if (region := self._place_of(change)) is not None:
-            self._draw(region)
+            self._draw(region, seen=False)
             self._touched.append(region)
 
     def _go_back(self, action: Action) -> None:
