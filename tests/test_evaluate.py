@@ -128,7 +128,7 @@ def test_nothing_in_any_mask(folders):
 def test_wrong_input(folders, tmp_path):
     with pytest.raises(InputError, match=r"pred: holds no masks"):
         run(folders)
-    with pytest.raises(InputError, match="gone: is no folder"):
+    with pytest.raises(InputError, match="gone: there is no such folder"):
         run((tmp_path / "gone", folders[1]))
     mask = np.zeros((9, 9), np.uint8)
     save(folders[0] / "a.tif", mask)

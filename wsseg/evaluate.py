@@ -8,11 +8,12 @@ import numpy as np
 
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
-from wsseg.images import list_images, peek_image, read_labels
+from wsseg.images import peek_image, read_labels
 from wsseg.instances import THRESHOLDS, Matches, match_objects
 from wsseg.metrics import ABSENT, Scores, score_masks
 from wsseg.robot_doubts import instance_doubts
 from wsseg.steps import Step
+from wsseg.whichmasks import list_masks
 from wsseg.world import world_of
 
 NAMES = ("dice", "iou", "hd95", "surface_dice")
@@ -81,12 +82,11 @@ def evaluate_folder(
 
 def _masks(folder: Path | str) -> dict[str, Path]:
     folder = Path(folder)
+    if not folder.exists():
+        raise InputError(f"{folder}: there is no such folder; check the name.")
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; the folder of masks is right.")
-    masks = list_images(folder)
-    if not masks:
-        raise InputError(f"{folder}: holds no masks; NIfTI, TIFF, PNG or OME-Zarr are right.")
-    return masks
+    return list_masks(folder)
 
 
 def _classes(labels: np.ndarray) -> set[int]:

@@ -15,6 +15,7 @@ from wsseg.images import Image, check_values, in_colour, list_images, peek_image
 from wsseg.measure import Cleaning, Row, clean, measure_classes, measure_objects
 from wsseg.measurereport import PICTURES, Cut, cut_through
 from wsseg.steps import Step
+from wsseg.whichmasks import list_masks, objects_within
 from wsseg.world import world_of
 
 COLUMNS = (
@@ -31,7 +32,7 @@ class Sources:
     Attributes:
         images: Folder of the images, same stems as the masks; None = no intensities.
         hints: The dataset whose hints the masks are compared with, and whose names classes have.
-        instances: Each value of a mask is an object; masks/instances is taken where it is there.
+        instances: Each value of a mask is an object; the folder instances/ in it is taken where there is one.
         cleaning: What is done to each mask before it is measured.
     """
 
@@ -59,7 +60,7 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
         InputError: There is no mask, a mask has no image, or two differ in shape or affine.
     """
     sources = sources or Sources()
-    found = _masks(Path(masks))
+    found = list_masks(masks)
     objects = _objects(Path(masks), found) if sources.instances else {}
     images = {} if sources.images is None else list_images(sources.images)
     dataset = sources.hints
@@ -101,7 +102,7 @@ def draw_folder(masks: Path | str, sources: Sources | None = None) -> Generator[
     """Draw what is measured of the first images, cleaned as it is measured; arguments and errors as above."""
     sources = sources or Sources()
     images = {} if sources.images is None else list_images(sources.images)
-    found = _masks(Path(masks))
+    found = list_masks(masks)
     first = list((_objects(Path(masks), found) if sources.instances else found).items())[:PICTURES]
     cuts = []
     for index, (stem, path) in enumerate(first, 1):
@@ -126,23 +127,16 @@ def write_table(path: Path | str, rows: Sequence[Row]) -> None:
             writer.writerow({key: _told(value) for key, value in row.items()})
 
 
-def _masks(path: Path) -> dict[str, Path]:
-    masks = list_images(path)
-    if not masks:
-        raise InputError(f"{path}: holds no masks; NIfTI, TIFF, PNG or OME-Zarr are right.")
-    return masks
-
-
 def _objects(masks: Path, found: Mapping[str, Path]) -> dict[str, Path]:
     """Where the numbered objects of each mask are: beside it in instances/, or the mask itself.
 
     Raises:
         InputError: There is such a folder, and it lacks those of a mask.
     """
-    beside = masks / "instances"
-    if not beside.is_dir():
+    beside = objects_within(masks)
+    if beside is None:
         return dict(found)
-    there = _masks(beside)
+    there = list_masks(beside)
     if missing := [stem for stem in found if stem not in there]:
         raise InputError(f"{beside}: has no objects “{missing[0]}” for {found[missing[0]]}; add them.")
     return {stem: there[stem] for stem in found}

@@ -48,13 +48,15 @@ def evaluate(
     from wsseg.atomic import check_writable, write_beside
     from wsseg.evaluate import evaluate_folder
     from wsseg.progress import run_with_progress
+    from wsseg.whichmasks import class_doubts, objects_within
 
     if json_file is not None:
         check_writable(json_file)
-    if instances and (predicted / "instances").is_dir():
-        predicted = predicted / "instances"  # what predict --instances leaves beside its masks
+    if instances:
+        predicted = objects_within(predicted) or predicted
     report = run_with_progress(evaluate_folder(predicted, truth, instances=instances, tolerance=tolerance))
-    for doubt in report["doubts"]:
+    taken = class_doubts(predicted, (), {}) + class_doubts(truth, (), {}) if instances else []
+    for doubt in report["doubts"] + taken:
         typer.echo(f"Warning: {doubt}", err=True)
     _show(report, tolerance)
     if json_file is not None:

@@ -4,12 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wsseg.errors import InputError
 from wsseg.words import counted
+
+if TYPE_CHECKING:
+    from wsseg.dataset import Dataset
 
 
 def measure(
@@ -80,18 +83,23 @@ def measure(
     from wsseg.measurefolder import Sources, draw_folder, measure_folder, write_table
     from wsseg.measurereport import write_measure_report
     from wsseg.progress import run_with_progress
+    from wsseg.whichmasks import objects_near, objects_within
 
     dataset = None if hints is None else open_dataset(hints)
     cleaning = Cleaning(fill_holes=fill_holes, min_size=min_size, largest=largest)
     sources = Sources(images, dataset, instances, cleaning)
     rows = run_with_progress(measure_folder(masks, sources))
     write_table(out, rows)
-    doubts = [] if instances else _doubts(rows)
-    if not doubts:  # a line a class would be hundreds
+    many = [] if instances else _doubts(rows)
+    if not many:  # a line a class would be hundreds
         _show(rows)
     is_are = "is" if len(rows) == 1 else "are"
     typer.echo(f"{counted(len(rows), 'rows')} {is_are} in {out}")
-    for doubt in doubts:
+    if not instances and (near := objects_near(masks)):
+        again = masks if near.parent == masks else near
+        typer.echo(f"Objects one by one: wsseg measure {again} --instances")
+    taken = instances and objects_within(masks) is None
+    for doubt in many + (_object_doubts(masks, rows, dataset) if taken else []):
         typer.echo(f"Warning: {doubt}", err=True)
     if report is not None:
         settings = {"masks": masks, "images": images or "–", "hints": hints or "–", **asdict(cleaning)}
@@ -109,6 +117,14 @@ def _doubts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
             values[row["image"]].add(row["class"])
     named = any(row.get("name") for row in rows)
     return instance_doubts(values) if values and not named else []
+
+
+def _object_doubts(masks: Path, rows: Iterable[Mapping[str, Any]], dataset: "Dataset | None") -> list[str]:
+    """Whether the values that were taken for objects look as if they were classes."""
+    from wsseg.whichmasks import class_doubts
+
+    named = {} if dataset is None else dataset.classes
+    return class_doubts(masks, {row["object"] for row in rows}, named)
 
 
 def _show(rows: Iterable[Mapping[str, Any]]) -> None:
