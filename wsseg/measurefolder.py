@@ -30,7 +30,7 @@ class Sources:
     """What a folder of masks is measured with.
 
     Attributes:
-        images: Folder of the images, same stems as the masks; None = no intensities.
+        images: Folder of the images, or a dataset folder, same stems as the masks; None = no intensities.
         hints: The dataset whose hints the masks are compared with, and whose names classes have.
         instances: Each value of a mask is an object; the folder instances/ in it is taken where there is one.
         cleaning: What is done to each mask before it is measured.
@@ -62,7 +62,7 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
     sources = sources or Sources()
     found = list_masks(masks)
     objects = _objects(Path(masks), found) if sources.instances else {}
-    images = {} if sources.images is None else list_images(sources.images)
+    images = _images(sources.images)
     dataset = sources.hints
     names = {} if dataset is None else {0: "background", **dataset.classes}
     colour = any(peek_image(path).rgb for stem, path in images.items() if stem in found)
@@ -101,7 +101,7 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
 def draw_folder(masks: Path | str, sources: Sources | None = None) -> Generator[Step, None, list[Cut]]:
     """Draw what is measured of the first images, cleaned as it is measured; arguments and errors as above."""
     sources = sources or Sources()
-    images = {} if sources.images is None else list_images(sources.images)
+    images = _images(sources.images)
     found = list_masks(masks)
     first = list((_objects(Path(masks), found) if sources.instances else found).items())[:PICTURES]
     cuts = []
@@ -125,6 +125,14 @@ def write_table(path: Path | str, rows: Sequence[Row]) -> None:
         writer.writeheader()
         for row in rows:
             writer.writerow({key: _told(value) for key, value in row.items()})
+
+
+def _images(where: Path | None) -> dict[str, Path]:
+    """The images by stem; of a dataset folder those in images/."""
+    if where is None:
+        return {}
+    inside = where / "images"
+    return list_images(where) or (list_images(inside) if inside.is_dir() else {})
 
 
 def _objects(masks: Path, found: Mapping[str, Path]) -> dict[str, Path]:

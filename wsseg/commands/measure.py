@@ -40,7 +40,11 @@ def measure(
     ] = False,
     min_size: Annotated[
         float,
-        typer.Option(min=0, metavar="SIZE", help="Leave out connected parts smaller than this, in mm³."),
+        typer.Option(
+            min=0,
+            metavar="SIZE",
+            help="Leave out connected parts smaller than this, in the image's unit: mm³, µm², pixels.",
+        ),
     ] = 0.0,
     largest: Annotated[
         bool, typer.Option("--largest", help="Only the largest connected part of each class counts.")
@@ -66,6 +70,8 @@ def measure(
     """
     if out.is_dir():
         raise InputError(f"{out}: is a folder; --out names a table, such as {out / 'measurements.csv'}.")
+    if out.suffix.lower() not in (".csv", ".txt", ""):
+        raise InputError(f"{out}: the table is CSV, which spreadsheets open; name it {out.stem}.csv.")
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{report}: --report is a page; name it {report.with_suffix('.html').name}.")
     from wsseg.atomic import check_writable
@@ -128,22 +134,33 @@ def _object_doubts(masks: Path, rows: Iterable[Mapping[str, Any]], dataset: "Dat
 
 
 def _show(rows: Iterable[Mapping[str, Any]]) -> None:
-    """A line a class: what stands in the table, over all images."""
+    """A line a class and unit, over all images: numbers of two units have no mean."""
     from rich.console import Console
     from rich.table import Table
 
-    by_class = defaultdict(list)
+    rows = list(rows)
+    groups = defaultdict(list)
     for row in rows:
-        by_class[row["class"]].append(row)
+        groups[row["class"], row["unit"]].append(row)
     table = Table()
-    for title in ("Class", "Rows", "Objects", "Mean volume", "Unit"):
+    for title in ("Class", "Rows", "Objects", f"Mean {_size_word(rows)}", "Unit"):
         table.add_column(title, justify="left" if title in ("Class", "Unit") else "right")
-    for k, own in sorted(by_class.items(), key=lambda entry: -1 if entry[0] is None else entry[0]):
+    for (k, unit), own in sorted(groups.items(), key=_class_and_unit):
         name = own[0].get("name")
         objects = len(own) if "object" in own[0] else sum(row["objects"] or 0 for row in own)
         mean = sum(row["volume"] for row in own) / len(own)
-        units = sorted({row["unit"] for row in own})
         title = "all" if k is None else f"{k} ({name})" if name else str(k)
-        table.add_row(title, str(len(own)), str(objects), f"{mean:.6g}", ", ".join(units))
-    if by_class:
+        table.add_row(title, str(len(own)), str(objects), f"{mean:.6g}", unit)
+    if groups:
         Console().print(table)
+
+
+def _class_and_unit(group: tuple[tuple[int | None, str], Any]) -> tuple[int, str]:
+    (k, unit), _ = group
+    return -1 if k is None else k, unit
+
+
+def _size_word(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the column "volume" holds: areas where the images have two axes."""
+    volumes = {"start-2" in row for row in rows if row["voxels"]}
+    return "volume or area" if len(volumes) == 2 else "area" if volumes == {False} else "volume"
