@@ -222,7 +222,7 @@ def _box_words(dataset: "Dataset") -> "Generator[Step, None, dict[str, BoxWord]]
         boxed = "; wsseg refine learns from boxes alone" if dataset.boxes else ""
         raise InputError(
             f"{dataset.folder}: has {'only boxes' if boxed else 'no hints'}; fit learns from hint maps in "
-            f"hints/, finished masks in masks/ and clicks.csv, and from boxes beside them{boxed}."
+            f"hints/, finished masks in masks/, clicks.csv and tags.csv, and from boxes beside them{boxed}."
         )
     return (yield from find_box_words(dataset))
 
