@@ -217,3 +217,20 @@ def test_the_images_of_a_dataset_folder_are_those_in_it(tmp_path, data):
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
     assert "mean" in table(tmp_path / "a.csv")[0]
     assert page.exists()
+
+
+def test_masks_without_an_image_are_left_out_only_when_told(tmp_path):
+    for stem in "abc":
+        write_picture(tmp_path / "masks" / f"{stem}.png", np.eye(6))
+    write_picture(tmp_path / "images" / "b.png", np.full((6, 6), 9))
+    command = "measure", tmp_path / "masks", "--images", tmp_path / "images", "--out", tmp_path / "a.csv"
+    told = wsseg_(*command, code=2).stderr
+    assert "has no image “a”" in told
+    assert "nor for 1 more of 3 masks" in told
+    assert "--matching" in told
+    shown = wsseg_(*command, "--matching", "--report", tmp_path / "a.html")
+    assert "2 masks without an image left out, such as a." in shown.stderr
+    assert [(row["image"], row["mean"]) for row in table(tmp_path / "a.csv")] == [("b", "9")]
+    (tmp_path / "images" / "b.png").rename(tmp_path / "images" / "z.png")
+    assert "name the folder of their" in wsseg_(*command, "--matching", "--overwrite", code=2).stderr
+    assert not wsseg_(*command[:2], *command[-2:], "--matching", "--overwrite").stderr  # no images at all

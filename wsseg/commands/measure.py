@@ -49,6 +49,9 @@ def measure(
     largest: Annotated[
         bool, typer.Option("--largest", help="Only the largest connected part of each class counts.")
     ] = False,
+    matching: Annotated[
+        bool, typer.Option("--matching", help="Leave out masks without an image, and tell them.")
+    ] = False,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -86,14 +89,14 @@ def measure(
             )
     from wsseg.dataset import open_dataset
     from wsseg.measure import Cleaning
-    from wsseg.measurefolder import Sources, draw_folder, measure_folder, write_table
+    from wsseg.measurefolder import Sources, draw_folder, measure_folder, without_image, write_table
     from wsseg.measurereport import write_measure_report
     from wsseg.progress import run_with_progress
     from wsseg.whichmasks import objects_near, objects_within
 
     dataset = None if hints is None else open_dataset(hints)
     cleaning = Cleaning(fill_holes=fill_holes, min_size=min_size, largest=largest)
-    sources = Sources(images, dataset, instances, cleaning)
+    sources = Sources(images, dataset, instances, cleaning, matching)
     rows = run_with_progress(measure_folder(masks, sources))
     write_table(out, rows)
     many = [] if instances else _doubts(rows)
@@ -105,6 +108,8 @@ def measure(
         again = masks if near.parent == masks else near
         typer.echo(f"Objects one by one: wsseg measure {again} --instances")
     taken = instances and objects_within(masks) is None
+    if alone := without_image(masks, sources):
+        many.append(f"{counted(len(alone), 'masks')} without an image left out, such as {alone[0]}.")
     for doubt in many + (_object_doubts(masks, rows, dataset) if taken else []):
         typer.echo(f"Warning: {doubt}", err=True)
     if report is not None:
