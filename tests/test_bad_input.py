@@ -101,7 +101,7 @@ def test_a_hint_map_with_value_254_and_two_classes(data, dims):
 def test_empty_hints(data, dims):
     for path in list((data / "hints").iterdir()):
         write_any(data / "hints", path.name.split(".")[0], np.zeros(SIZE[dims], np.uint8))
-    refused(data, str(data), "no hints", "hints/")
+    refused(data, str(data), "no hints", "hints/", "tags.csv")
 
 
 def test_only_boxes_and_tags(data):

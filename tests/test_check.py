@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
+from tiny import wsseg_
 
 from wsseg.dataset import check_dataset, open_dataset
 from wsseg.steps import finish
@@ -77,6 +78,7 @@ def test_all_problems_are_told_at_once(tmp_path):
     ):
         assert part in error
     assert found.counts["images"] == 4
+    assert found.left_out == {"images": 3, "boxes": 0}
 
 
 def test_mixes_are_told(tmp_path):
@@ -95,7 +97,7 @@ def test_spacings_of_volumes(tmp_path):
         tifffile.imwrite(tmp_path / f"images/{stem}.tif", noise(3, 4, 5), imagej=True, metadata=metadata)
     found = finish(check_dataset(open_dataset(tmp_path)))
     assert found.spacing_range == ((2.0, 5.0), (1.0, 1.0), (1.0, 1.0))
-    assert any("nothing is marked" in warning for warning in found.warnings)
+    assert any("nothing is marked" in error for error in found.errors)
 
 
 @pytest.mark.parametrize(("value", "told"), [(1, True), (255, False)])
@@ -108,7 +110,9 @@ def test_missing_background_is_told(tmp_path, value, told):
     assert any("no background is marked" in error for error in found.errors) == told
 
 
-@pytest.mark.parametrize(("value", "told"), [(1, ""), (255, "only background is marked"), (0, "")])
+@pytest.mark.parametrize(
+    ("value", "told"), [(1, ""), (255, "only background is marked"), (0, "nothing is marked")]
+)
 def test_what_fit_refuses_is_an_error_and_what_it_leaves_out_is_none(tmp_path, value, told):
     picture(tmp_path / "images/a.png", noise(4, 5))
     scribbles = np.zeros((4, 5), np.uint8)
@@ -141,3 +145,68 @@ def test_an_empty_image_is_told(tmp_path):
     picture(tmp_path / "images/a.png", np.full((4, 5), 7, np.uint8))
     found = finish(check_dataset(open_dataset(tmp_path)))
     assert any("a.png: every voxel is 7" in warning for warning in found.warnings)
+
+
+def test_a_bad_hint_map_hides_no_names_and_is_left_out_of_the_numbers_aloud(tmp_path):
+    for stem in "abc":
+        picture(tmp_path / f"images/{stem}.png", noise(4, 5))
+        scribbles = np.zeros((4, 5), np.uint8)
+        scribbles[0], scribbles[1] = 1 if stem != "b" else 9, 255
+        picture(tmp_path / f"hints/{stem}.png", scribbles)
+    (tmp_path / "classes.json").write_text('{"1": "wall"}')
+    shown = wsseg_("check", tmp_path, code=2)
+    assert "Images: 3 (0 unmarked; 1 with a mistake, left out of what follows)" in shown.stdout
+    assert "Class 1 (wall): 10 voxels marked" in shown.stdout
+    (tmp_path / "classes.json").unlink()
+    picture(tmp_path / "hints/b.png", np.ones((5, 4), np.uint8))
+    assert "Class 1 (class 1): 10 voxels marked" in wsseg_("check", tmp_path, code=2).stdout
+
+
+class TestBoxes:
+    """Box 0 is right; 1 to 3 are of an image that is not there, 4 of one of another size, 5 is 0 again."""
+
+    @pytest.fixture
+    def boxed(self, tmp_path):
+        for stem in "abcd":
+            picture(tmp_path / f"images/{stem}.png", noise(8, 9))
+        names = {1: "a.png", 2: "gone.png", 3: "b.png", 4: "d.png"}
+        images = [{"id": k, "file_name": name, "height": 8, "width": 9} for k, name in names.items()]
+        images[2]["width"] = 7
+        boxes = [
+            {"id": i, "image_id": k, "category_id": 1, "bbox": [1, 1, 3 + i % 5, 4]}
+            for i, k in enumerate((1, 2, 2, 2, 3, 1))
+        ]
+        content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cell"}]}
+        (tmp_path / "boxes.json").write_text(json.dumps(content))
+        return tmp_path
+
+    def test_all_mistakes_are_told_and_refine_agrees_that_they_are_no_errors(self, boxed):
+        found = wsseg_("check", boxed)
+        dry = wsseg_("refine", boxed, "--out", boxed / "out", "--dry-run")
+        for shown in (found, dry):
+            lines = shown.stderr.splitlines()
+            assert sum("“gone.png”" in line for line in lines) == 1
+            assert any("3 boxes (annotation 1 and others): there is no image “gone" in line for line in lines)
+            assert any("annotation 4: its image b.png is 9 × 8" in line for line in lines)
+            assert "1 box is there twice" in shown.stderr
+            assert "1 image is not in boxes.json and left out, such as c." in shown.stderr
+            assert "Error" not in shown.stderr
+        assert "4 of 6 boxes have a mistake; wsseg refine goes on without them." in found.stderr
+        assert "Hints: 1 box\n" in found.stdout
+
+    def test_an_image_that_can_not_be_read_is_left_out_by_both(self, boxed):
+        (boxed / "images/d.png").write_bytes(b"")
+        for command in (["check", boxed], ["refine", boxed, "--out", boxed / "out", "--dry-run"]):
+            assert "Warning: " + str(boxed / "images/d.png") in wsseg_(*command).stderr
+        (boxed / "images/a.png").write_bytes(b"")  # the only one with a box that is right
+        assert "Error: " + str(boxed / "images/a.png") in wsseg_("check", boxed, code=2).stderr
+        wsseg_("refine", boxed, "--out", boxed / "out", "--dry-run", code=2)
+
+    def test_beside_other_hints_they_are_errors_as_fit_has_it(self, boxed):
+        scribbles = np.zeros((8, 9), np.uint8)
+        scribbles[0], scribbles[1] = 1, 255
+        picture(boxed / "hints/a.png", scribbles)
+        told = wsseg_("check", boxed, code=2).stderr
+        assert "Error: " in told
+        assert "4 of 6 boxes have a mistake; wsseg fit needs all of them mended." in told
+        assert "there is no image" in wsseg_("fit", boxed, "--out", boxed / "model", code=2).stderr

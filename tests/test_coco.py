@@ -252,3 +252,22 @@ def test_an_image_of_another_size_is_told(tmp_path):
     boxes = read_boxes(path, known(), lenient=True)
     assert "another version" in boxes.refused[1]
     assert boxes.unplaced == {"flat"}
+
+
+def test_boxes_that_share_a_mistake_are_one_sentence(tmp_path):
+    gone = [{"id": 10, "file_name": "flat.png"}, {"id": 12, "file_name": "gone.png"}]
+    path = save(
+        tmp_path,
+        *[{"image_id": 12, "bbox": [3, 2, 5, 4]}] * 86,
+        {"bbox": [3, 2, 0, 4]},
+        {"bbox": [3, 2, 5, 4]},
+        images=gone,
+    )
+    boxes = read_boxes(path, known(), lenient=True)
+    many, one = boxes.mistakes()
+    assert many == (
+        f"{path}, 86 boxes (annotation 1 and others): there is no image “gone.png”; a stem or file name in "
+        "images/ is right."
+    )
+    assert one == boxes.refused[87]
+    assert len(boxes.refused) == 87

@@ -200,6 +200,8 @@ def test_channels_can_be_named(tmp_path):
 def test_folders_that_are_no_dataset(tmp_path):
     with pytest.raises(InputError, match="has no folder images/"):
         open_dataset(tmp_path)
+    with pytest.raises(InputError, match="nope: there is no such folder; check the name"):
+        open_dataset(tmp_path / "nope")
     (tmp_path / "images").mkdir()
     (tmp_path / "images/notes.txt").write_text("none yet")
     with pytest.raises(InputError, match="images: holds no image"):

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+from tiny import wsseg_
 
 from wsseg.errors import InputError
 from wsseg.evaluate import evaluate_folder
@@ -128,7 +129,7 @@ def test_nothing_in_any_mask(folders):
 def test_wrong_input(folders, tmp_path):
     with pytest.raises(InputError, match=r"pred: holds no masks"):
         run(folders)
-    with pytest.raises(InputError, match="gone: is no folder"):
+    with pytest.raises(InputError, match="gone: there is no such folder"):
         run((tmp_path / "gone", folders[1]))
     mask = np.zeros((9, 9), np.uint8)
     save(folders[0] / "a.tif", mask)
@@ -171,3 +172,23 @@ def test_the_unit_is_that_of_all_files_or_none(folders):
     for folder in folders:
         (folder / "a.tif").unlink()
     assert run(folders)["unit"] == "mm"
+
+
+def test_truths_without_a_prediction_are_left_out_only_when_told(folders):
+    mask = np.eye(9, dtype=np.uint8)
+    for stem in "abcd":
+        save(folders[1] / f"{stem}.tif", mask)
+    for stem in "cxy":
+        save(folders[0] / f"{stem}.tif", mask)
+    with pytest.raises(InputError, match=r"no mask “a” for .*, nor for 2 more of 4 truths; .*--matching"):
+        run(folders)
+    report = run(folders, matching=True)
+    assert list(report["images"]) == ["c"]
+    assert report["missing"] == ["a", "b", "d"]
+    assert report["unmatched"] == ["x", "y"]
+    shown = wsseg_("evaluate", *folders, "--matching")
+    assert "3 true masks without a prediction left out, such as a; scores are of the other 1." in shown.stderr
+    assert "2 predicted masks without a truth left out, such as x." in shown.stderr
+    (folders[0] / "c.tif").unlink()
+    with pytest.raises(InputError, match="none has a partner"):
+        run(folders, matching=True)

@@ -141,6 +141,8 @@ def test_damage_is_told(tmp_path):
         read(folder)
     with pytest.raises(InputError, match="is no session"):
         read(tmp_path)
+    with pytest.raises(InputError, match="nosuch: there is no such folder"):
+        read(tmp_path / "nosuch")
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+import tifffile
 from tiny import AFFINE, SIZE, files_in, make_dataset, write_any, write_picture, write_volume, wsseg_
 
 from wsseg.errors import InputError
@@ -176,9 +177,60 @@ def test_numbered_objects_taken_for_classes_are_told(tmp_path):
     shown = wsseg_("measure", path, "--out", tmp_path / "a.csv")
     assert "12 rows are in" in shown.stdout
     assert "a has the values 1 to 12" in shown.stderr
-    assert "Mean volume" not in shown.stdout  # a line a class says nothing here
+    assert "Mean area" not in shown.stdout  # a line a class says nothing here
     shown = wsseg_("measure", path, "--instances", "--out", tmp_path / "b.csv")
     assert not shown.stderr
-    assert "Mean volume" in shown.stdout
+    assert "Mean area" in shown.stdout
     write_picture(tmp_path / "masks" / "a.png", objects == 1)
     assert "1 row is in" in wsseg_("measure", path, "--out", tmp_path / "c.csv").stdout
+
+
+def test_numbers_of_two_units_have_no_mean_in_common(tmp_path):
+    mask = np.zeros((6, 6, 6), np.uint8)
+    mask[:2, :2, :2] = 1
+    for stem in ("a", "b"):
+        write_volume(tmp_path / "masks" / f"{stem}.nii.gz", mask)  # 8 voxels of 3 mm³
+    tifffile.imwrite(tmp_path / "masks" / "c.tif", mask[:1])
+    shown = wsseg_("measure", tmp_path / "masks", "--out", tmp_path / "a.csv").stdout
+    lines = [line.split()[1::2] for line in shown.splitlines() if line.startswith("│")]
+    assert lines == [["1", "2", "2", "24", "mm³"], ["1", "1", "1", "4", "voxels"]]
+    assert "Mean volume " in shown
+    write_picture(tmp_path / "masks" / "d.png", mask[0])
+    shown = wsseg_("measure", tmp_path / "masks", "--out", tmp_path / "b.csv").stdout
+    assert "Mean volume or area" in shown
+    assert "│ pixels" in shown
+
+
+def test_a_table_under_the_name_of_another_kind_of_file_is_refused(tmp_path, data):
+    told = wsseg_("measure", tmp_path / "truth", "--out", tmp_path / "m5.xlsx", code=2).stderr
+    assert "name it m5.csv" in told
+    assert not (tmp_path / "m5.xlsx").exists()
+    wsseg_("measure", tmp_path / "truth", "--out", tmp_path / "m5")
+    assert len(table(tmp_path / "m5")) == 2
+
+
+def test_the_images_of_a_dataset_folder_are_those_in_it(tmp_path, data):
+    page = tmp_path / "a.html"
+    options = "--images", data, "--report", page
+    wsseg_("measure", tmp_path / "truth", *options, "--out", tmp_path / "a.csv")
+    wsseg_("measure", tmp_path / "truth", "--images", data / "images", "--out", tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+    assert "mean" in table(tmp_path / "a.csv")[0]
+    assert page.exists()
+
+
+def test_masks_without_an_image_are_left_out_only_when_told(tmp_path):
+    for stem in "abc":
+        write_picture(tmp_path / "masks" / f"{stem}.png", np.eye(6))
+    write_picture(tmp_path / "images" / "b.png", np.full((6, 6), 9))
+    command = "measure", tmp_path / "masks", "--images", tmp_path / "images", "--out", tmp_path / "a.csv"
+    told = wsseg_(*command, code=2).stderr
+    assert "has no image “a”" in told
+    assert "nor for 1 more of 3 masks" in told
+    assert "--matching" in told
+    shown = wsseg_(*command, "--matching", "--report", tmp_path / "a.html")
+    assert "2 masks without an image left out, such as a." in shown.stderr
+    assert [(row["image"], row["mean"]) for row in table(tmp_path / "a.csv")] == [("b", "9")]
+    (tmp_path / "images" / "b.png").rename(tmp_path / "images" / "z.png")
+    assert "name the folder of their" in wsseg_(*command, "--matching", "--overwrite", code=2).stderr
+    assert not wsseg_(*command[:2], *command[-2:], "--matching", "--overwrite").stderr  # no images at all

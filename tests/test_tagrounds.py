@@ -1,6 +1,7 @@
 """From tags to a model: labels between rounds, and `wsseg fit` on tags, alone and with other hints."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -106,6 +107,8 @@ def test_fit_on_tags_alone_finds_what_nobody_marked(tmp_path, monkeypatch):
     said = wsseg_("fit", data, "--out", model, "--steps", 60, "--device", "cpu").output
     assert "Class 4 (square): AUC" in said
     assert "agreement with labels that came from tags" in said
+    assert re.search(r"Seeds: square [\d.]+ %, background [\d.]+ % of the voxels of tagged images", said)
+    assert "Annotated" not in said  # nobody did
     config = json.loads((model / "config.json").read_text())
     assert config["kind"] == "model"
     assert config["classes"] == {"4": "square"}

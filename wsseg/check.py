@@ -1,12 +1,13 @@
 """`wsseg check`: what is in a dataset folder, what is wrong with it, and what it asks of the machine."""
 
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from wsseg.bags import contradiction, read_bags
+from wsseg.coco import unlisted_words
 from wsseg.errors import InputError
 from wsseg.folder import Dataset
 from wsseg.formats.labels import count_values
@@ -27,7 +28,9 @@ class Findings:
         warnings: What may be meant, but often is not.
         counts: How many "images", "hint maps", "masks", "clicks", "boxes", tagged images ("tags"), and
             images "unmarked".
-        classes: Class id to name; empty where an error hides them.
+        left_out: How many "images" (unreadable, or with hints that do not fit) and "boxes" have a mistake, so
+            that the numbers that follow leave them out.
+        classes: Class id to name; where an error hides those that nobody named, the marked ones.
         class_voxels: Marked voxels for each class, 0 for background (clicks, boxes and tags not counted).
         class_marks: How many "clicks", "boxes" and "tags" of each class that has any.
         annotated_share: Marked voxels by all voxels, 0 to 1.
@@ -38,6 +41,7 @@ class Findings:
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
     counts: Mapping[str, int]
+    left_out: Mapping[str, int]
     classes: Mapping[int, str]
     class_voxels: Mapping[int, int]
     class_marks: Mapping[int, Mapping[str, int]]
@@ -47,7 +51,14 @@ class Findings:
 
 
 def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
-    """Read everything once and tell what is there and what is wrong; a step an image."""
+    """Read everything once and tell what is there and what is wrong; a step an image.
+
+    An error is what the command for these hints refuses. For boxes alone that is `wsseg refine`, which leaves
+    out what has a mistake; for all else it is `wsseg fit`.
+
+    Args:
+        dataset: Opened with `lenient_boxes=True`, or the first box with a mistake would be the only one.
+    """
     errors: list[str] = []
     warnings: list[str] = []
     marked: dict[int, int] = {}
@@ -56,12 +67,12 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
     counts["images"] = len(dataset.items)
     spacings: list[tuple[float, ...]] = []
     voxels = labelled = memory = largest = 0
-    readable = []
+    readable, unreadable = [], []
     for index, item in enumerate(dataset.items, start=1):
         try:
             image, hints = dataset.read_alone(item)
         except InputError as error:
-            errors.append(str(error))
+            unreadable.append(str(error))
         else:
             readable.append(item)
             if said := contradiction(hints):
@@ -80,15 +91,14 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
             spacings.append(image.spacing)
             warnings += _image_warnings(item.image.name, image)
         yield Step("check", index, len(dataset.items), info={"file": item.image.name})
-    classes: dict[int, str] = {}
+    classes = _classes(dataset, {*marked, *marks})
     # an image that can't be read is told above, and would only be told again here
-    if len(readable) == len(dataset.items):
+    if not unreadable:
         for look in ("dims", "channels"):
             try:
                 getattr(dataset, look)
             except InputError as error:
                 errors.append(str(error))
-        classes = dataset.classes
         wrong, odd = _hint_problems(dataset, counts, classes, marked)
         errors += wrong
         warnings += odd
@@ -97,12 +107,19 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
                 read_bags(dataset)
             except InputError as error:
                 errors.append(str(error))
+    refined = _boxes_alone(dataset) and any(dataset.boxes.get(item.stem) for item in readable)
+    mistakes = [*unreadable, *(said for said in _box_mistakes(dataset, refined) if said not in unreadable)]
+    if refined:
+        warnings = [*mistakes, *warnings]
+    else:
+        errors = [*mistakes, *errors]
     warnings += _strays(dataset)
     same_axes = len({len(spacing) for spacing in spacings}) == 1
     return Findings(
         errors=tuple(errors),
         warnings=tuple(warnings),
         counts=counts,
+        left_out={"images": len(unreadable), "boxes": len(dataset.coco.refused) if dataset.coco else 0},
         classes=classes,
         class_voxels=dict(sorted(marked.items())),
         class_marks=marks,
@@ -134,6 +151,42 @@ def _marked_voxels(hints: Hints) -> dict[int, int]:
     return found
 
 
+def _classes(dataset: Dataset, marked: Collection[int]) -> dict[int, str]:
+    """Class id to name; of the marked ones where a hint map that must be looked at can't be read."""
+    try:
+        return dataset.classes
+    except InputError:
+        return {k: f"class {k}" for k in sorted(marked) if k}
+
+
+def _boxes_alone(dataset: Dataset) -> bool:
+    """Whether these hints are for `wsseg refine`; boxes beside others are for `wsseg fit`."""
+    painted = any(item.hints or item.mask for item in dataset.items)
+    return dataset.coco is not None and not (painted or dataset.clicks or dataset.tags)
+
+
+def _box_mistakes(dataset: Dataset, refined: bool) -> list[str]:
+    """What is wrong with boxes.json, and what that means for the command that the hints are for."""
+    coco, path = dataset.coco, dataset.folder / "boxes.json"
+    if coco is None:
+        return []
+    found = coco.mistakes()
+    for twin, first in list(coco.twins.items())[:1]:
+        is_are = "box is" if len(coco.twins) == 1 else "boxes are"
+        found.append(
+            f"{path}: {len(coco.twins)} {is_are} there twice, such as annotation {twin}, as {first}."
+        )
+    unlisted = [item.stem for item in dataset.items if item.stem not in coco.listed]
+    if refined and unlisted:
+        found.append(unlisted_words(unlisted))
+    if coco.refused:
+        placed = sum(len(own) for boxes in (coco.by_stem, coco.crowds) for own in boxes.values())
+        total = placed + len(coco.twins) + len(coco.refused)
+        meaning = "wsseg refine goes on without them" if refined else "wsseg fit needs all of them mended"
+        found.append(f"{path}: {len(coco.refused)} of {total} boxes have a mistake; {meaning}.")
+    return found
+
+
 def _image_warnings(name: str, image: Image) -> list[str]:
     if isinstance(image.data, np.ndarray) and image.data.min() == image.data.max():
         return [f"{name}: every voxel is {image.data.flat[0]}; is the image empty?"]
@@ -151,7 +204,7 @@ def _hint_problems(
 ) -> tuple[list[str], list[str]]:
     """What fit would refuse, and what it would go on without, said as it says it."""
     if counts["unmarked"] == counts["images"]:
-        return [], [f"{dataset.folder}: nothing is marked on any image; a run needs hints."]
+        return [f"{dataset.folder}: nothing is marked on any image; a run needs hints."], []
     named = set(marked)
     for item in dataset.items:
         named |= dataset.table_classes(item.stem)

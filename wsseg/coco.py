@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Set
+import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from wsseg.tables import Known, known_classes, read_json
 
 MOST = 254  # classes; 255 is background in hint maps
 Interval = tuple[tuple[int, ...], tuple[int, ...]]  # (start, stop) along each axis, half-open
+_NAMED = re.compile(r", (annotation -?\d+): ")  # which one a sentence is about
 _NOISE = 1e-6  # x + w in floats may pass a whole number by this without meaning the next voxel
 
 
@@ -44,6 +46,21 @@ class Boxes:
         """Where nothing is known of an image beside what its boxes say: in crowds and refused boxes."""
         crowds = ((box.start, box.stop) for box in self.crowds.get(stem, ()))
         return (*crowds, *self.doubtful.get(stem, ()))
+
+    def mistakes(self) -> list[str]:
+        """What is wrong with refused annotations, in their order; one sentence for all that share a reason.
+
+        An image that is not there, or has another size, is one mistake, however many boxes it has.
+        """
+        alike: dict[str, list[str]] = {}
+        for sentence in self.refused.values():
+            alike.setdefault(_NAMED.sub(", ", sentence, count=1), []).append(sentence)
+        return [
+            own[0]
+            if len(set(own)) == 1
+            else _NAMED.sub(rf", {len(own)} boxes (\1 and others): ", own[0], count=1)
+            for own in alike.values()
+        ]
 
 
 def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
@@ -116,6 +133,12 @@ def read_boxes(path: Path, known: Known, *, lenient: bool = False) -> Boxes:
         doubtful=_doubtful(open_, found),
         unplaced=frozenset(stem for stem, place in open_ if place is None),
     )
+
+
+def unlisted_words(stems: Sequence[str]) -> str:
+    """What becomes of images that boxes.json does not list, as a sentence."""
+    are = "image is" if len(stems) == 1 else "images are"
+    return f"{len(stems)} {are} not in boxes.json and left out, such as {stems[0]}."
 
 
 def _bad_id(entry: Mapping[str, Any]) -> str:

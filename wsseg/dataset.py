@@ -18,6 +18,7 @@ def open_dataset(
     background: int | None = None,
     channel_axis: int | None = None,
     lenient: bool = False,
+    lenient_boxes: bool = False,
 ) -> Dataset:
     """Open a dataset folder: images/, and any of hints/, masks/, the tables and classes.json.
 
@@ -31,11 +32,14 @@ def open_dataset(
         channel_axis: Which stored axis is the channels, for NIfTI and TIFF images that do not say so.
         lenient: Leave out boxes with a mistake and images that can't be read; `Dataset.coco.refused` and
             `Dataset.broken` tell them.
+        lenient_boxes: Leave out boxes with a mistake alone, so that `check_dataset` can tell them all.
 
     Raises:
         InputError: No images, two with one stem, a hint map without an image, a table with a mistake.
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise InputError(f"{folder}: there is no such folder; check the name.")
     if not (folder / "images").is_dir():
         raise InputError(f"{folder}: has no folder images/; a dataset is a folder with images/ in it.")
     if unknown is not None and unknown == background:
@@ -56,6 +60,7 @@ def open_dataset(
         background=background,
         channel_axis=channel_axis,
         lenient=lenient,
+        lenient_boxes=lenient_boxes,
     )
 
 

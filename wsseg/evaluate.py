@@ -8,18 +8,24 @@ import numpy as np
 
 from wsseg.errors import InputError
 from wsseg.formats.labels import count_values
-from wsseg.images import list_images, peek_image, read_labels
+from wsseg.images import peek_image, read_labels
 from wsseg.instances import THRESHOLDS, Matches, match_objects
 from wsseg.metrics import ABSENT, Scores, score_masks
 from wsseg.robot_doubts import instance_doubts
 from wsseg.steps import Step
+from wsseg.whichmasks import list_masks
 from wsseg.world import world_of
 
 NAMES = ("dice", "iou", "hd95", "surface_dice")
 
 
 def evaluate_folder(
-    pred_dir: Path | str, truth_dir: Path | str, *, instances: bool = False, tolerance: float = 1.0
+    pred_dir: Path | str,
+    truth_dir: Path | str,
+    *,
+    instances: bool = False,
+    tolerance: float = 1.0,
+    matching: bool = False,
 ) -> Generator[Step, None, dict[str, Any]]:
     """Measure every mask of a folder against the true one of the same stem.
 
@@ -29,6 +35,8 @@ def evaluate_folder(
         instances: The masks are instance maps, each value an object: all objects together count as class 1,
             and they are matched as well.
         tolerance: For the surface Dice, the distance that is still right, in the files' unit.
+        matching: Score the truths that have a prediction and leave out the others, which flatters a model
+            that failed on these; else each must have one.
 
     Yields:
         A `Step` an image.
@@ -42,17 +50,18 @@ def evaluate_folder(
         "precision" and "recall", each the mean over images (see `wsseg.instances`); "n", the true objects.
         "unit": of all distances, such as "mm" or "pixels"; "" where no file says, None where they differ.
         "images": for each stem its own "classes", "mean" and "instances". "unmatched": the stems of masks in
-        `pred_dir` that have no truth. "doubts": what is odd about the true masks, see `wsseg.robot_doubts`.
+        `pred_dir` that have no truth; "missing": those of truths that have no prediction and were left out.
+        "doubts": what is odd about the true masks, see `wsseg.robot_doubts`.
 
     Raises:
-        InputError: A folder holds no masks, a true mask has no predicted one, or two differ in shape.
+        InputError: A folder holds no masks, a true mask has no predicted one (with `matching` none has), or
+            two differ in shape.
     """
     predictions, truths = _masks(pred_dir), _masks(truth_dir)
-    for stem, path in truths.items():
-        if stem not in predictions:
-            raise InputError(
-                f"{Path(pred_dir)}: has no mask “{stem}” for {path}; predict it, or take its truth out."
-            )
+    missing = [stem for stem in truths if stem not in predictions]
+    if missing and not (matching and len(missing) < len(truths)):
+        raise InputError(_missing_words(Path(pred_dir), missing, truths, matching))
+    truths = {stem: path for stem, path in truths.items() if stem in predictions}
     scores: dict[str, dict[int, Scores]] = {}
     matches: dict[str, Matches] = {}
     values: dict[str, set[int]] = {}
@@ -76,17 +85,32 @@ def evaluate_folder(
     unmatched = sorted(set(predictions) - set(truths))
     doubts = instance_doubts(values)
     unit = units.pop() if len(units) == 1 else None
-    return {**_report(scores, matches), "unit": unit, "unmatched": unmatched, "doubts": doubts}
+    return {
+        **_report(scores, matches),
+        "unit": unit,
+        "unmatched": unmatched,
+        "missing": missing,
+        "doubts": doubts,
+    }
 
 
 def _masks(folder: Path | str) -> dict[str, Path]:
     folder = Path(folder)
+    if not folder.exists():
+        raise InputError(f"{folder}: there is no such folder; check the name.")
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; the folder of masks is right.")
-    masks = list_images(folder)
-    if not masks:
-        raise InputError(f"{folder}: holds no masks; NIfTI, TIFF, PNG or OME-Zarr are right.")
-    return masks
+    return list_masks(folder)
+
+
+def _missing_words(pred_dir: Path, missing: list[str], truths: Mapping[str, Path], matching: bool) -> str:
+    """That truths have no prediction, and what to do about it."""
+    stem, *others = missing
+    more = f", nor for {len(others)} more of {len(truths)} truths" if others else ""
+    said = f"{pred_dir}: has no mask “{stem}” for {truths[stem]}{more}"
+    if matching:
+        return f"{said}; files are matched by their names less the suffix, and none has a partner."
+    return f"{said}; predict what is missing, or add --matching to score the others alone."
 
 
 def _classes(labels: np.ndarray) -> set[int]:

@@ -53,6 +53,7 @@ class Dataset:
         background: int | None = None,
         channel_axis: int | None = None,
         lenient: bool = False,
+        lenient_boxes: bool = False,
     ) -> None:
         self.folder, self.items = folder, items
         self.unknown, self.background = unknown, background
@@ -60,7 +61,7 @@ class Dataset:
         self.boxes: Mapping[str, tuple[Box, ...]] = {}
         self.tags: Mapping[str, frozenset[Tag]] = {}
         self.coco: Boxes | None = None
-        self._channel_axis, self._lenient = channel_axis, lenient
+        self._channel_axis, self._lenient_boxes = channel_axis, lenient or lenient_boxes
         self._named: Mapping[int, str] | None = None
         self._by_stem = {item.stem: item for item in items}
         self._peeked: dict[str, Image] = {}
@@ -223,7 +224,7 @@ class Dataset:
         if (path := self.folder / "classes.json").exists():
             self._named = read_classes(path)
         if (path := self.folder / "boxes.json").exists():
-            self.coco = read_boxes(path, known(), lenient=self._lenient)
+            self.coco = read_boxes(path, known(), lenient=self._lenient_boxes)
             self.boxes, self._named = self.coco.by_stem, self.coco.classes
         clicks: dict[str, tuple[Click, ...]] = {}
         if (path := self.folder / "clicks.csv").exists():

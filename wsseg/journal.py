@@ -136,6 +136,8 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], Iterator[Entry]]:
     Raises:
         InputError: There is no session, it is of a newer format, or its bytes are damaged.
     """
+    if not folder.exists():
+        raise InputError(f"{folder}: there is no such folder; check the name.")
     if not (folder / ABOUT).is_file():
         raise InputError(f"{folder}: is no session; a folder with {ABOUT} is right.")
     about = read_json(folder / ABOUT)

@@ -12,8 +12,7 @@ from wsseg.dataset import Dataset
 from wsseg.errors import InputError
 from wsseg.images import is_image, stem_of
 from wsseg.model import Model
-
-RECORD = "predict.json"  # which model made the masks of a folder, and from which images
+from wsseg.whichmasks import RECORD
 
 
 def open_out(

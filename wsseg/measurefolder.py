@@ -15,6 +15,7 @@ from wsseg.images import Image, check_values, in_colour, list_images, peek_image
 from wsseg.measure import Cleaning, Row, clean, measure_classes, measure_objects
 from wsseg.measurereport import PICTURES, Cut, cut_through
 from wsseg.steps import Step
+from wsseg.whichmasks import list_masks, objects_within
 from wsseg.world import world_of
 
 COLUMNS = (
@@ -29,16 +30,18 @@ class Sources:
     """What a folder of masks is measured with.
 
     Attributes:
-        images: Folder of the images, same stems as the masks; None = no intensities.
+        images: Folder of the images, or a dataset folder, same stems as the masks; None = no intensities.
         hints: The dataset whose hints the masks are compared with, and whose names classes have.
-        instances: Each value of a mask is an object; masks/instances is taken where it is there.
+        instances: Each value of a mask is an object; the folder instances/ in it is taken where there is one.
         cleaning: What is done to each mask before it is measured.
+        matching: Leave out masks without an image, where there are images; else each must have one.
     """
 
     images: Path | None = None
     hints: Dataset | None = None
     instances: bool = False
     cleaning: Cleaning = field(default_factory=Cleaning)
+    matching: bool = False
 
 
 def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generator[Step, None, list[Row]]:
@@ -56,19 +59,18 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
         class where hints name it. A class of any image has a row for each.
 
     Raises:
-        InputError: There is no mask, a mask has no image, or two differ in shape or affine.
+        InputError: There is no mask, a mask has no image (with `matching` none has), or two differ in shape
+            or affine.
     """
     sources = sources or Sources()
-    found = _masks(Path(masks))
+    images = _images(sources.images)
+    found = _with_images(list_masks(masks), images, sources)
     objects = _objects(Path(masks), found) if sources.instances else {}
-    images = {} if sources.images is None else list_images(sources.images)
     dataset = sources.hints
     names = {} if dataset is None else {0: "background", **dataset.classes}
     colour = any(peek_image(path).rgb for stem, path in images.items() if stem in found)
     rows: list[Row] = []
     for index, (stem, path) in enumerate(found.items(), 1):
-        if sources.images is not None and stem not in images:
-            raise InputError(f"{sources.images}: has no image “{stem}” for {path}; add it.")
         like = peek_image(images.get(stem, path))
         mask = _read(path, like)
         values = _values(images.get(stem), colour=colour)
@@ -100,8 +102,8 @@ def measure_folder(masks: Path | str, sources: Sources | None = None) -> Generat
 def draw_folder(masks: Path | str, sources: Sources | None = None) -> Generator[Step, None, list[Cut]]:
     """Draw what is measured of the first images, cleaned as it is measured; arguments and errors as above."""
     sources = sources or Sources()
-    images = {} if sources.images is None else list_images(sources.images)
-    found = _masks(Path(masks))
+    images = _images(sources.images)
+    found = _with_images(list_masks(masks), images, sources)
     first = list((_objects(Path(masks), found) if sources.instances else found).items())[:PICTURES]
     cuts = []
     for index, (stem, path) in enumerate(first, 1):
@@ -110,6 +112,14 @@ def draw_folder(masks: Path | str, sources: Sources | None = None) -> Generator[
         cuts.append(cut_through(stem, _values(images.get(stem), colour=False), mask, like.spacing))
         yield Step("draw", index, len(first), info={"image": stem})
     return cuts
+
+
+def without_image(masks: Path | str, sources: Sources) -> list[str]:
+    """The stems of masks that `matching` leaves out."""
+    if not sources.matching or sources.images is None:
+        return []
+    images = _images(sources.images)
+    return [stem for stem in list_masks(masks) if stem not in images]
 
 
 def write_table(path: Path | str, rows: Sequence[Row]) -> None:
@@ -126,11 +136,24 @@ def write_table(path: Path | str, rows: Sequence[Row]) -> None:
             writer.writerow({key: _told(value) for key, value in row.items()})
 
 
-def _masks(path: Path) -> dict[str, Path]:
-    masks = list_images(path)
-    if not masks:
-        raise InputError(f"{path}: holds no masks; NIfTI, TIFF, PNG or OME-Zarr are right.")
-    return masks
+def _images(where: Path | None) -> dict[str, Path]:
+    """The images by stem; of a dataset folder those in images/."""
+    if where is None:
+        return {}
+    inside = where / "images"
+    return list_images(where) or (list_images(inside) if inside.is_dir() else {})
+
+
+def _with_images(found: Mapping[str, Path], images: Mapping[str, Path], sources: Sources) -> dict[str, Path]:
+    """The masks to measure: all, but for those without an image where these may be left out."""
+    missing = [] if sources.images is None else [stem for stem in found if stem not in images]
+    if missing and not (sources.matching and len(missing) < len(found)):
+        stem, *others = missing
+        more = f", nor for {len(others)} more of {len(found)} masks" if others else ""
+        cure = "add what is missing, or --matching to leave these masks out"
+        cure = "name the folder of their images" if sources.matching else cure
+        raise InputError(f"{sources.images}: has no image “{stem}” for {found[stem]}{more}; {cure}.")
+    return {stem: path for stem, path in found.items() if stem not in missing}
 
 
 def _objects(masks: Path, found: Mapping[str, Path]) -> dict[str, Path]:
@@ -139,10 +162,10 @@ def _objects(masks: Path, found: Mapping[str, Path]) -> dict[str, Path]:
     Raises:
         InputError: There is such a folder, and it lacks those of a mask.
     """
-    beside = masks / "instances"
-    if not beside.is_dir():
+    beside = objects_within(masks)
+    if beside is None:
         return dict(found)
-    there = _masks(beside)
+    there = list_masks(beside)
     if missing := [stem for stem in found if stem not in there]:
         raise InputError(f"{beside}: has no objects “{missing[0]}” for {found[missing[0]]}; add them.")
     return {stem: there[stem] for stem in found}

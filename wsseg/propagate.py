@@ -38,12 +38,17 @@ VOXELS = 2**19  # larger images are walked at a coarser resolution: 1 s and not 
 
 def scribbled(sample: Sample) -> bool:
     """Whether an image has strokes or clicks of two classes, and no mask, finished slices or boxes."""
+    return by_strokes(sample) and len(sample.labels.counts()) > 1
+
+
+def by_strokes(sample: Sample) -> bool:
+    """Whether an image has no mask, finished slices or boxes, but strokes or clicks alone."""
     if sample.boxed:
         return False
     known = sample.labels.known
     axes = range(known.ndim) if known.ndim == 3 else ()
     finished = any(known.all(tuple(a for a in axes if a != axis)).any() for axis in axes)
-    return not known.all() and not finished and len(sample.labels.counts()) > 1
+    return not known.all() and not finished
 
 
 def walk(

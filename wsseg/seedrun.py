@@ -67,6 +67,12 @@ class Seeded:
     thresholds: Mapping[int, Thresholds | None]
     share: Mapping[int, float]
 
+    def share_words(self) -> str:
+        """How much of the tagged images is seeds, as a sentence."""
+        names = {**self.model.config.classes, BACKGROUND: "background"}
+        shares = ", ".join(f"{names[k]} {100 * share:.3g} %" for k, share in self.share.items())
+        return f"Seeds: {shares} of the voxels of tagged images, the rest unknown."
+
 
 def seed_steps(
     dataset: Dataset, bags: Bags, config: SeedRun, out: Path, *, encoder: SavedEncoder | None = None

@@ -24,12 +24,15 @@ def check(
 
     Tells what is there, what is wrong, and what a run would cost.
 
-    Exit code 2 where something must be mended first; warnings alone leave it at 0.
+    Exit code 2 where something must be mended first; warnings alone leave it at 0. Boxes with a mistake, and
+    images that can't be read, are warnings where there are boxes alone, since refine goes on without them.
     """
     from wsseg.dataset import check_dataset, open_dataset
     from wsseg.progress import run_with_progress
 
-    dataset = open_dataset(data, unknown=unknown, background=background, channel_axis=channel_axis)
+    dataset = open_dataset(
+        data, unknown=unknown, background=background, channel_axis=channel_axis, lenient_boxes=True
+    )
     findings = run_with_progress(check_dataset(dataset))
     _tell(findings)
     if findings.counts["boxes"]:
@@ -52,7 +55,9 @@ def _tell(findings: "Findings") -> None:
     ]
     if findings.class_voxels:  # clicks, boxes and tags are no share of the voxels
         parts.append(f"{100 * findings.annotated_share:.3g} % of the voxels painted")
-    typer.echo(f"Images: {counts['images']} ({counts['unmarked']} unmarked)")
+    broken = findings.left_out["images"]
+    without = f"; {broken} with a mistake, left out of what follows" if broken else ""
+    typer.echo(f"Images: {counts['images']} ({counts['unmarked']} unmarked{without})")
     typer.echo(f"Hints: {', '.join(parts) or 'none'}")
     names = {0: "background", **findings.classes}
     for class_id in sorted({*findings.classes, *findings.class_voxels, *findings.class_marks}):

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from wsseg.words import counted
+
 COLUMNS = {
     "dice": "Dice",
     "iou": "IoU",
@@ -32,6 +34,9 @@ def evaluate(
             min=0, help="Surface Dice: distance that is still right, in the files' unit.", metavar="MM"
         ),
     ] = 1.0,
+    matching: Annotated[
+        bool, typer.Option("--matching", help="Leave out true masks without a prediction, and tell them.")
+    ] = False,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write all numbers there.", metavar="FILE", show_default=False),
@@ -48,18 +53,37 @@ def evaluate(
     from wsseg.atomic import check_writable, write_beside
     from wsseg.evaluate import evaluate_folder
     from wsseg.progress import run_with_progress
+    from wsseg.whichmasks import class_doubts, objects_within
 
     if json_file is not None:
         check_writable(json_file)
-    if instances and (predicted / "instances").is_dir():
-        predicted = predicted / "instances"  # what predict --instances leaves beside its masks
-    report = run_with_progress(evaluate_folder(predicted, truth, instances=instances, tolerance=tolerance))
-    for doubt in report["doubts"]:
+    if instances:
+        predicted = objects_within(predicted) or predicted
+    report = run_with_progress(
+        evaluate_folder(predicted, truth, instances=instances, tolerance=tolerance, matching=matching)
+    )
+    taken = class_doubts(predicted, (), {}) + class_doubts(truth, (), {}) if instances else []
+    for doubt in report["doubts"] + taken + _left_out(report):
         typer.echo(f"Warning: {doubt}", err=True)
     _show(report, tolerance)
     if json_file is not None:
         with write_beside(json_file) as fresh:
             fresh.write_text(json.dumps(report, indent=2), encoding="utf-8")
+
+
+def _left_out(report: Mapping[str, Any]) -> list[str]:
+    """What was not scored."""
+    found = []
+    if missing := report["missing"]:
+        found.append(
+            f"{counted(len(missing), 'true masks')} without a prediction left out, such as {missing[0]}; "
+            f"scores are of the other {len(report['images'])}."
+        )
+    if unmatched := report["unmatched"]:
+        found.append(
+            f"{counted(len(unmatched), 'predicted masks')} without a truth left out, such as {unmatched[0]}."
+        )
+    return found
 
 
 def _show(report: Mapping[str, Any], tolerance: float) -> None:

@@ -105,7 +105,7 @@ def fit(
     from wsseg.extent import shows_no_end
     from wsseg.fit import default_steps, fit_steps
     from wsseg.model import load_model
-    from wsseg.propagate import TOLD
+    from wsseg.propagate import TOLD, by_strokes
     from wsseg.tagterms import TERMS
     from wsseg.train import TrainConfig
 
@@ -143,7 +143,9 @@ def fit(
         asked=asked,
     )
     fitted = _run(run, data, out, device)
-    _tell(fitted.model.config, out, time.monotonic() - begin)
+    strokes = all(by_strokes(sample) for sample in samples)
+    share = f"Annotated {100 * fitted.model.config.provenance['annotated_share']:.3g} % of the voxels; "
+    _tell(fitted.model.config, out, share, time.monotonic() - begin, strokes=strokes)
     if objects == "auto" and fitted.model.config.objects:
         typer.echo(f"{TOLD[fitted.model.config.objects]} (--objects says otherwise.)")
 
@@ -201,11 +203,12 @@ def _fit_tags(
     found = _run(run, dataset.folder, out, device)
     for line in check_words(found.seeded.model.config):
         typer.echo(line)
+    typer.echo(found.seeded.share_words())
     if found.unseeded:
         typer.echo(f"Warning: {unnamed_words(found.unseeded, 'No seeds were found of')}", err=True)
     if found.words:
         typer.echo(told_of(found.words, dataset.boxes))
-    _tell(found.fitted.model.config, out, time.monotonic() - begin)
+    _tell(found.fitted.model.config, out, "", time.monotonic() - begin)
     typer.echo("That quality is agreement with labels that came from tags, not with anyone's masks.")
 
 
@@ -222,7 +225,7 @@ def _box_words(dataset: "Dataset") -> "Generator[Step, None, dict[str, BoxWord]]
         boxed = "; wsseg refine learns from boxes alone" if dataset.boxes else ""
         raise InputError(
             f"{dataset.folder}: has {'only boxes' if boxed else 'no hints'}; fit learns from hint maps in "
-            f"hints/, finished masks in masks/ and clicks.csv, and from boxes beside them{boxed}."
+            f"hints/, finished masks in masks/, clicks.csv and tags.csv, and from boxes beside them{boxed}."
         )
     return (yield from find_box_words(dataset))
 
@@ -266,23 +269,38 @@ def _how_to_go_on(out: Path) -> str:
     return f"The run up to step {done} is kept in {out}; the same command with --resume goes on from there."
 
 
-def _tell(config: "ModelConfig", out: Path, seconds: float) -> None:
+def _tell(config: "ModelConfig", out: Path, share: str, seconds: float, *, strokes: bool = False) -> None:
     if config.encoder:
         typer.echo(options.taken_words(config.encoder))
-    typer.echo(quality_words(config))
-    share = config.provenance["annotated_share"]
-    steps = config.provenance["steps"]
-    typer.echo(f"Annotated {100 * share:.3g} % of the voxels; {steps} steps in {options.duration(seconds)}.")
+    typer.echo(quality_words(config, strokes=strokes))
+    typer.echo(f"{share}{config.provenance['steps']} steps in {options.duration(seconds)}.")
     typer.echo(f"The model is in {out}; wsseg predict {out} IMAGES --out MASKS uses it.")
 
 
-def quality_words(config: "ModelConfig") -> str:
-    """The estimate of quality as a sentence."""
+def quality_words(config: "ModelConfig", *, strokes: bool = False) -> str:
+    """The estimate of quality, and what it means where that is not plain.
+
+    Args:
+        config: Of the model.
+        strokes: Whether strokes and clicks are all that there is to score.
+    """
     quality = config.quality
     if not quality or not quality.get("dice"):
         return "Quality: no estimate, since no hint could be held back; mark more slices or images for one."
     parts = [f"{config.classes[int(k)]} {dice:.3f}" for k, dice in quality["dice"].items()]
-    return (
+    said = (
         f"Quality: Dice {quality['mean']:.3f} ({', '.join(parts)}), on {quality['held_back']} that were held "
         f"back until step {quality['at_step']}."
     )
+    if strokes:
+        said += (
+            " Only the voxels of strokes are scored: the easy ones, away from edges and doubt, so a whole "
+            "mask is less right than that."
+        )
+    missed = [config.classes[int(k)] for k, dice in quality["dice"].items() if round(dice, 3) == 0]
+    if missed:
+        said += (
+            f" There the model finds nothing of {', '.join(missed)}; more steps are the first thing to try "
+            "(--steps N)."
+        )
+    return said

@@ -4,12 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wsseg.errors import InputError
 from wsseg.words import counted
+
+if TYPE_CHECKING:
+    from wsseg.dataset import Dataset
 
 
 def measure(
@@ -37,10 +40,17 @@ def measure(
     ] = False,
     min_size: Annotated[
         float,
-        typer.Option(min=0, metavar="SIZE", help="Leave out connected parts smaller than this, in mm³."),
+        typer.Option(
+            min=0,
+            metavar="SIZE",
+            help="Leave out connected parts smaller than this, in the image's unit: mm³, µm², pixels.",
+        ),
     ] = 0.0,
     largest: Annotated[
         bool, typer.Option("--largest", help="Only the largest connected part of each class counts.")
+    ] = False,
+    matching: Annotated[
+        bool, typer.Option("--matching", help="Leave out masks without an image, and tell them.")
     ] = False,
     report: Annotated[
         Path | None,
@@ -63,6 +73,8 @@ def measure(
     """
     if out.is_dir():
         raise InputError(f"{out}: is a folder; --out names a table, such as {out / 'measurements.csv'}.")
+    if out.suffix.lower() not in (".csv", ".txt", ""):
+        raise InputError(f"{out}: the table is CSV, which spreadsheets open; name it {out.stem}.csv.")
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{report}: --report is a page; name it {report.with_suffix('.html').name}.")
     from wsseg.atomic import check_writable
@@ -77,21 +89,28 @@ def measure(
             )
     from wsseg.dataset import open_dataset
     from wsseg.measure import Cleaning
-    from wsseg.measurefolder import Sources, draw_folder, measure_folder, write_table
+    from wsseg.measurefolder import Sources, draw_folder, measure_folder, without_image, write_table
     from wsseg.measurereport import write_measure_report
     from wsseg.progress import run_with_progress
+    from wsseg.whichmasks import objects_near, objects_within
 
     dataset = None if hints is None else open_dataset(hints)
     cleaning = Cleaning(fill_holes=fill_holes, min_size=min_size, largest=largest)
-    sources = Sources(images, dataset, instances, cleaning)
+    sources = Sources(images, dataset, instances, cleaning, matching)
     rows = run_with_progress(measure_folder(masks, sources))
     write_table(out, rows)
-    doubts = [] if instances else _doubts(rows)
-    if not doubts:  # a line a class would be hundreds
+    many = [] if instances else _doubts(rows)
+    if not many:  # a line a class would be hundreds
         _show(rows)
     is_are = "is" if len(rows) == 1 else "are"
     typer.echo(f"{counted(len(rows), 'rows')} {is_are} in {out}")
-    for doubt in doubts:
+    if not instances and (near := objects_near(masks)):
+        again = masks if near.parent == masks else near
+        typer.echo(f"Objects one by one: wsseg measure {again} --instances")
+    taken = instances and objects_within(masks) is None
+    if alone := without_image(masks, sources):
+        many.append(f"{counted(len(alone), 'masks')} without an image left out, such as {alone[0]}.")
+    for doubt in many + (_object_doubts(masks, rows, dataset) if taken else []):
         typer.echo(f"Warning: {doubt}", err=True)
     if report is not None:
         settings = {"masks": masks, "images": images or "–", "hints": hints or "–", **asdict(cleaning)}
@@ -111,23 +130,42 @@ def _doubts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return instance_doubts(values) if values and not named else []
 
 
+def _object_doubts(masks: Path, rows: Iterable[Mapping[str, Any]], dataset: "Dataset | None") -> list[str]:
+    """Whether the values that were taken for objects look as if they were classes."""
+    from wsseg.whichmasks import class_doubts
+
+    named = {} if dataset is None else dataset.classes
+    return class_doubts(masks, {row["object"] for row in rows}, named)
+
+
 def _show(rows: Iterable[Mapping[str, Any]]) -> None:
-    """A line a class: what stands in the table, over all images."""
+    """A line a class and unit, over all images: numbers of two units have no mean."""
     from rich.console import Console
     from rich.table import Table
 
-    by_class = defaultdict(list)
+    rows = list(rows)
+    groups = defaultdict(list)
     for row in rows:
-        by_class[row["class"]].append(row)
+        groups[row["class"], row["unit"]].append(row)
     table = Table()
-    for title in ("Class", "Rows", "Objects", "Mean volume", "Unit"):
+    for title in ("Class", "Rows", "Objects", f"Mean {_size_word(rows)}", "Unit"):
         table.add_column(title, justify="left" if title in ("Class", "Unit") else "right")
-    for k, own in sorted(by_class.items(), key=lambda entry: -1 if entry[0] is None else entry[0]):
+    for (k, unit), own in sorted(groups.items(), key=_class_and_unit):
         name = own[0].get("name")
         objects = len(own) if "object" in own[0] else sum(row["objects"] or 0 for row in own)
         mean = sum(row["volume"] for row in own) / len(own)
-        units = sorted({row["unit"] for row in own})
         title = "all" if k is None else f"{k} ({name})" if name else str(k)
-        table.add_row(title, str(len(own)), str(objects), f"{mean:.6g}", ", ".join(units))
-    if by_class:
+        table.add_row(title, str(len(own)), str(objects), f"{mean:.6g}", unit)
+    if groups:
         Console().print(table)
+
+
+def _class_and_unit(group: tuple[tuple[int | None, str], Any]) -> tuple[int, str]:
+    (k, unit), _ = group
+    return -1 if k is None else k, unit
+
+
+def _size_word(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the column "volume" holds: areas where the images have two axes."""
+    volumes = {"start-2" in row for row in rows if row["voxels"]}
+    return "volume or area" if len(volumes) == 2 else "area" if volumes == {False} else "volume"

@@ -154,12 +154,12 @@ def refine(
 
 
 def _problems(images: "BoxImages") -> list[str]:
-    found = list(dict.fromkeys([*images.coco.refused.values(), *images.bad.values()]))
+    from wsseg.coco import unlisted_words
+
+    found = list(dict.fromkeys([*images.coco.mistakes(), *images.bad.values()]))
     found += [f"class {name} has no box" for name in images.unused]
     if images.unlisted:
-        found.append(
-            f"{len(images.unlisted)} images are not in boxes.json and left out, such as {images.unlisted[0]}"
-        )
+        found.append(unlisted_words(images.unlisted))
     return found
 
 

@@ -128,7 +128,6 @@ def _size_of(text: str | None) -> tuple[float, float] | None:
 
 
 def _tell(found: "Seeded", out: Path) -> None:
-    from wsseg.hints import BACKGROUND
     from wsseg.tagcheck import check_words
 
     for line in check_words(found.model.config):
@@ -141,7 +140,5 @@ def _tell(found: "Seeded", out: Path) -> None:
         else:
             continue
         typer.echo(f"Warning: class {k} ({name}) has no seeds: {why}.", err=True)
-    names = {**found.model.config.classes, BACKGROUND: "background"}
-    shares = ", ".join(f"{names[k]} {100 * share:.3g} %" for k, share in found.share.items())
-    typer.echo(f"Seeds: {shares} of the voxels of tagged images, the rest unknown.")
+    typer.echo(found.share_words())
     typer.echo(f"Hint maps: {out / 'hints'}; heat maps: {out / 'heat'}; the classifier: {out / 'classifier'}")
