@@ -6,7 +6,10 @@ whose plugin is not loaded yet (napari 0.9.2, `action_manager.unbind_shortcut`).
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from app_model.types import KeyCode, KeyMod
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -36,6 +39,10 @@ TAGS = {
     **{f"tag_{n}": (f"Ctrl+{n}", f"tag: class {n} of the table") for n in range(1, 10)},
 }
 KEYS = {**PANEL, **TAGS}
+
+UNDO = KeyMod.CtrlCmd | KeyCode.KeyZ
+REDO = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
+FIXED = {UNDO: "undo, whatever came last", REDO: "redo"}  # bound by the row of buttons, for good
 
 
 class Keys:
@@ -80,36 +87,59 @@ class Keys:
 
 
 def read() -> tuple[dict[str, str], list[str]]:
-    """The key of each action that has one, as app-model spells it, and what is wrong with others.
+    """The key of each action that has one, as app-model spells it, and what is wrong with those chosen.
 
-    An action whose key is none, or another action's already, has its usual one if that is free, else none.
+    An action whose key is none, or taken already, has its usual one if that is free, else none.
     """
-    chosen, problems = _settings(), []
-    keys: dict[str, str] = {}
-    wanted = {name: usual if chosen is None else getattr(chosen, name) for name, (usual, _) in KEYS.items()}
-    # whoever keeps the usual key comes first: what one has just typed does not take it from there
-    for name in sorted(KEYS, key=lambda name: wanted[name] != KEYS[name][0]):
-        usual, words = KEYS[name]
-        key, text = spelt(wanted[name]), wanted[name].strip()
-        if not text:
-            continue
-        if key is None:
-            problems.append(f"“{text}” ({words}) is no key; “Shift+J”, “F5” or “.” are.")
-        elif key in keys.values():
-            other = next(KEYS[other][1] for other, taken in keys.items() if taken == key)
-            problems.append(f"{key} ({words}) is taken: {other}.")
-        elif own := napari_has(key):
-            problems.append(f"{key} ({words}) is napari's too: {own}; some kinds of layers keep it for that.")
-        for one in (key, spelt(usual)):
-            if one is not None and one not in keys.values():
-                keys[name] = one
-                break
-    return {name: keys[name] for name in KEYS if name in keys}, problems
+    keys, problems = _given(_wanted())
+    shared = [
+        f"{key} ({KEYS[name][1]}) is napari's too: {own}; some kinds of layers keep it for that."
+        for name, key in keys.items()
+        if (own := napari_has(key))
+    ]
+    return dict(keys), [*problems, *shared]
 
 
 def told(name: str) -> str:
     """An action's key for a sentence, as in “press W”; what to look for in the palette where it has none."""
-    return read()[0].get(name) or f"“{KEYS[name][1]}” in the command palette"
+    return _given(_wanted())[0].get(name) or f"“{KEYS[name][1]}” in the command palette"
+
+
+def fixed() -> dict[str, str]:
+    """The keys that nobody can give to an action, as app-model spells them, and what each does."""
+    from napari.utils.key_bindings import coerce_keybinding
+
+    return {str(coerce_keybinding(key)): words for key, words in FIXED.items()}
+
+
+def _wanted() -> tuple[str, ...]:
+    """What the user wants for each action, in the order of `KEYS`."""
+    chosen = _settings()
+    return tuple(usual if chosen is None else getattr(chosen, name) for name, (usual, _) in KEYS.items())
+
+
+@lru_cache(maxsize=1)  # sentences are made with every pulse, and keys change once a year
+def _given(wanted: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """`read` without a look at napari's own keys; nobody changes what it gives."""
+    keys: dict[str, str] = {}
+    problems = []
+    taken = fixed()
+    asked = dict(zip(KEYS, wanted, strict=True))
+    # whoever keeps the usual key comes first: what one has just typed does not take it from there
+    for name in sorted(KEYS, key=lambda name: asked[name] != KEYS[name][0]):
+        usual, words = KEYS[name]
+        key, text = spelt(asked[name]), asked[name].strip()
+        if not text:
+            continue
+        if key is None:
+            problems.append(f"“{text}” ({words}) is no key; “Shift+J”, “F5” or “.” are.")
+        elif key in taken:
+            problems.append(f"{key} ({words}) is taken: {taken[key]}.")
+        for one in (key, spelt(usual)):
+            if one is not None and one not in taken:
+                keys[name], taken[one] = one, words
+                break
+    return {name: keys[name] for name in KEYS if name in keys}, problems
 
 
 def spelt(text: str) -> str | None:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from napari_plugin.keymap import KEYS, PANEL, Keys, read
+from napari_plugin.keymap import KEYS, PANEL, Keys, fixed, read
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
-
-FIXED = {"Ctrl+Z": "undo, whatever came last", "Ctrl+Shift+Z": "redo"}  # bound by the row of buttons
 
 
 class KeyTable(QWidget):
@@ -39,7 +37,7 @@ class KeyTable(QWidget):
             old.deleteLater()
         keys, _ = read()
         rows = [(keys.get(name, "–"), KEYS[name][1]) for name in PANEL]
-        for line, (key, meaning) in enumerate([*rows, *FIXED.items()]):
+        for line, (key, meaning) in enumerate([*rows, *fixed().items()]):
             self._grid.addWidget(QLabel(f"<b>{key}</b>"), line, 0)
             self._grid.addWidget(_wrapped(meaning), line, 1)
         told = [*self.keys.problems, "Change them in Preferences > wsseg."]

@@ -5,10 +5,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from app_model.types import KeyCode, KeyMod
 from qtpy.QtWidgets import QWidget
 
 from napari_plugin.forms import button, row
+from napari_plugin.keymap import REDO, UNDO, fixed
 from napari_plugin.layers import KEY
 from napari_plugin.trying import Tried
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from napari_plugin.controller import Controller
     from napari_plugin.timeline import Action
 
-UNDO = KeyMod.CtrlCmd | KeyCode.KeyZ
-REDO = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
 DRAWN = ("Labels", "Points", "Shapes")  # layers that people draw in; __class__ sees through napari's proxies
 
 
@@ -59,10 +57,11 @@ class UndoRow(QWidget):
 
     def show_state(self) -> None:
         """Say what each button would do, and give new layers of ours the keys."""
-        buttons = (self.undo_button, "Undo", "Ctrl+Z"), (self.redo_button, "Redo", "Ctrl+Shift+Z")
-        for (made, name, keys), what in zip(buttons, self.controller.timeline.words(), strict=True):
+        buttons = (self.undo_button, "Undo"), (self.redo_button, "Redo")
+        words = self.controller.timeline.words()
+        for (made, name), key, what in zip(buttons, fixed(), words, strict=True):
             made.setEnabled(bool(what))
-            made.setToolTip(f"{name}: {what} ({keys})" if what else f"There is nothing to {name.lower()}.")
+            made.setToolTip(f"{name}: {what} ({key})" if what else f"There is nothing to {name.lower()}.")
         for layer in self.viewer.layers:
             if layer.unique_id not in self._served and self._is_ours(layer):
                 self._served.add(layer.unique_id)

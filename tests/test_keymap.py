@@ -116,6 +116,43 @@ def test_a_viewer_follows_the_preferences(chosen):
     assert "F7" not in {str(key) for key in viewer.keymap}
 
 
+@pytest.mark.parametrize(("name", "text"), [("finish_slice", "ctrl+z"), ("tag_1", "Shift+Control+Z")])
+def test_undo_and_redo_keep_their_keys(chosen, name, text):
+    viewer, did = ViewerModel(), []
+    for key in ("Ctrl+Z", "Ctrl+Shift+Z"):  # as the row of buttons, which is there before
+        viewer.bind_key(key, lambda viewer, key=key: did.append(key))
+    keys = Keys(viewer, {name: lambda name=name: did.append(name) for name in KEYS}, lambda: None)
+
+    def press_all():
+        for key in ("Ctrl+Z", "Ctrl+Shift+Z", KEYS[name][0]):
+            {str(one): action for one, action in viewer.keymap.items()}[key](viewer)
+        pressed = list(did)
+        did.clear()
+        return pressed
+
+    setattr(chosen, name, text)
+    taken = {"ctrl+z": "Ctrl+Z (unpainted of this slice is background) is taken: undo, whatever came last."}
+    assert keys.problems == [taken.get(text, "Ctrl+Shift+Z (tag: class 1 of the table) is taken: redo.")]
+    assert press_all() == ["Ctrl+Z", "Ctrl+Shift+Z", name]
+    setattr(chosen, name, KEYS[name][0])
+    assert keys.problems == []
+    assert press_all() == ["Ctrl+Z", "Ctrl+Shift+Z", name]
+
+
+def test_a_sentence_does_not_look_through_all_keys_each_time(chosen, monkeypatch):
+    looked = []
+    monkeypatch.setattr(keymap, "spelt", lambda text: looked.append(text) or spelt(text))
+    monkeypatch.setattr(keymap, "napari_has", lambda key: pytest.fail("a sentence needs no word of napari's"))
+    chosen.draw_boxes = "F6"
+    assert told("draw_boxes") == "F6"
+    count = len(looked)
+    assert count >= len(KEYS)
+    assert [told(name) for name in ("draw_boxes", "next_class", "tag_1")] == ["F6", "N", "Ctrl+1"]
+    assert len(looked) == count
+    chosen.draw_boxes = "F7"
+    assert told("draw_boxes") == "F7"
+
+
 def test_without_the_manifest_keys_are_the_usual_ones(monkeypatch):
     import napari.settings
 
