@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_training(tmp_path, monk
     def full(*given, **options):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("wsseg.modelfolder.tempfile.TemporaryDirectory", full)
+    monkeypatch.setattr("wsseg.atomic.tempfile.TemporaryDirectory", full)
     said = wsseg_("fit", data, "--out", tmp_path / "new" / "model", "--steps", 2, code=2)
     assert "model: can't be written (Read-only file system)" in " ".join(said.stderr.split())
     assert "train" not in said.stderr.replace("can't", "")

@@ -104,3 +104,28 @@ class TestPredict:
         told = wsseg_("predict", model, other, "--out", tmp_path / "out", code=2)
         assert f"{other}: has {5 - dims} spatial axes" in told.stderr
         assert "1 failed" in told.stdout
+
+    def test_masks_made_with_other_options_are_not_gone_on_with(self, tmp_path, model, data):
+        out = tmp_path / "masks"
+        wsseg_("predict", model, data / "images", "--out", out, "--overlap", "0.5")
+        told = wsseg_("predict", model, data / "images", "--out", out, "--flips", code=2).stderr
+        assert "holds masks made with --overlap 0.5, this run has" in told
+        assert "--flips" in told
+        wsseg_("predict", model, data / "images", "--out", out, "--overlap", "0.5")
+        record = json.loads((out / "predict.json").read_text())
+        del record["how"]  # as an earlier version wrote it
+        (out / "predict.json").write_text(json.dumps(record))
+        assert "2 skipped" in wsseg_("predict", model, data / "images", "--out", out, "--flips").stdout
+
+    def test_two_images_of_one_stem_are_told_and_the_others_go_on(self, tmp_path, model, data, dims):
+        twin = next((data / "images").iterdir())
+        stem, values = twin.name.split(".")[0], read_image(twin).data[0]
+        write_any(tmp_path / "more", stem, values)
+        out = tmp_path / "masks"
+        done = wsseg_("predict", model, data / "images", tmp_path / "more", "--out", out, code=2)
+        assert f"has the same stem “{stem}”" in done.stderr
+        assert "1 predicted" in done.stdout
+        assert not (out / twin.name).exists()
+        alone = wsseg_("predict", model, twin, tmp_path / "more", "--out", tmp_path / "none", code=2)
+        assert "has the same stem" in alone.stderr
+        assert not (tmp_path / "none").exists()

@@ -85,7 +85,7 @@ def test_what_does_not_suit_is_told(record, spacing, rgb, says):
     ("file", "content", "says"),
     [
         ("config.json", "no json", "no config.json of a wsseg encoder"),
-        ("config.json", '{"format": 1, "kind": "model"}', "is a model of format 1"),
+        ("config.json", '{"format": 1, "kind": "model"}', "holds a model"),
         ("config.json", '{"format": 1, "kind": "encoder"}', "lacks or misspells"),
         ("weights.safetensors", "half", "damaged"),
     ],

@@ -59,6 +59,16 @@ def check_writable(path: Path | str) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it.")
+    check_room(path)
+
+
+def check_room(path: Path | str) -> None:
+    """Whether a file or folder could be made there, or replaced; see `check_writable`.
+
+    Raises:
+        InputError: The folder that it would be in can't be written, or is a file.
+    """
+    path = Path(path)
     there = next(parent for parent in path.absolute().parents if parent.exists())
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=there):

@@ -180,8 +180,15 @@ def is_image(path: Path | str) -> bool:
     return path.is_file() and SUFFIXES.get(_suffix(path.name), "zarr") != "zarr"
 
 
-def list_images(where: Path | str | Iterable[Path | str]) -> dict[str, Path]:
+def list_images(
+    where: Path | str | Iterable[Path | str], twins: "dict[str, str] | None" = None
+) -> dict[str, Path]:
     """The images in a folder, or among the files and folders given, by stem and in the order of stems.
+
+    Args:
+        where: Folders and files.
+        twins: Takes a sentence for each stem that several images have, which are all left out; None = such
+            images are an error.
 
     Raises:
         InputError: A path is missing or no image, or two images have the same stem.
@@ -199,11 +206,14 @@ def list_images(where: Path | str | Iterable[Path | str]) -> dict[str, Path]:
     for path in found:
         stem = stem_of(path)
         if stem in images and images[stem].resolve() != path.resolve():
-            raise InputError(
+            said = (
                 f"{path}: has the same stem “{stem}” as {images[stem]}; rename one, results go by the stem."
             )
+            if twins is None:
+                raise InputError(said)
+            twins[stem] = said
         images[stem] = path
-    return dict(sorted(images.items()))
+    return {stem: path for stem, path in sorted(images.items()) if stem not in (twins or ())}
 
 
 def in_colour(image: Image) -> Image:

@@ -23,6 +23,7 @@ def open_out(
     hints: Dataset | None = None,
     split: bool | None = None,
     min_score: float = 0.0,
+    how: Mapping[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -39,12 +40,14 @@ def open_out(
         hints: The dataset whose hints the masks honour.
         split: Whether objects that touch are cut; None = no objects are wanted.
         min_score: Of objects that stay.
+        how: Option to value of all else that changes a mask, JSON-ready; a folder from before this was noted
+            goes on with any.
         resume: Keep what is in a folder without a record.
         overwrite: Predict again what is there.
 
     Raises:
         InputError: The folder holds something else, masks of another model or of other images with the same
-            names, objects cut in another way, or the images themselves.
+            names, made with other options, objects cut in another way, or the images themselves.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder.")
@@ -72,6 +75,11 @@ def open_out(
                 f"{out}: holds masks made {_with_hints(old.get('hints'))}, this run is "
                 f"{_with_hints(honoured)}; choose another folder, or predict all again with --overwrite."
             )
+        if masks and "how" in old and old["how"] != (how or {}):
+            raise InputError(
+                f"{out}: holds masks made with {_options(old['how'])}, this run has {_options(how or {})}; "
+                "choose another folder, or predict all again with --overwrite."
+            )
         before = old.get("split"), old.get("min_score", 0.0)
         if split is None:
             split, min_score = before
@@ -92,9 +100,19 @@ def open_out(
             f"{out}: is not empty; choose a new folder, or add --resume to keep what is there and go on, or "
             "--overwrite to predict again."
         )
-    content = {"format": 1, "model": digest, "images": sources, "hints": honoured}
+    content = {"format": 1, "model": digest, "images": sources, "hints": honoured, "how": dict(how or {})}
     objects = {"split": split, "min_score": min_score}
     _write_record(record, {**content, **objects, "stale": sorted(stale)})
+
+
+def _options(how: Mapping[str, Any]) -> str:
+    """As they are written in the shell; what is None or False was left out."""
+    said = [
+        f"--{name}" if value is True else f"--{name} {value}"
+        for name, value in how.items()
+        if value is not None and value is not False
+    ]
+    return " ".join(said) or "no options"
 
 
 def _with_hints(folder: str | None) -> str:

@@ -3,12 +3,14 @@
 import json
 import shlex
 import shutil
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from wsseg.atomic import check_room
 from wsseg.errors import InputError
+
+READ = ("images", "hints", "masks")  # folders of a dataset in which every file counts
 
 
 def open_model_folder(
@@ -30,12 +32,20 @@ def open_model_folder(
         resume, overwrite: As the user said; not both.
 
     Raises:
-        InputError: `out` can't be written, or holds something that may not be replaced.
+        InputError: `out` can't be written, lies among what is read, or holds something that may not be
+            replaced.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder.")
+    for source in sources:
+        for name in READ:
+            if (source / name).is_dir() and (source / name).resolve() in (
+                out.resolve(),
+                *out.resolve().parents,
+            ):
+                raise InputError(f"{out}: lies in {source / name}, which is read; choose a folder beside it.")
     if not out.is_dir() or not any(out.iterdir()):
-        _check_writable(out)
+        check_room(out)
         return True
     finished = is_finished(out, kind)
     # the folder is replaced as a whole, so nobody's own files may be in it
@@ -45,7 +55,7 @@ def open_model_folder(
     if resume and finished and not (out / "checkpoint").is_dir():
         return False
     if resume or overwrite:
-        _check_writable(out)
+        check_room(out)
     if resume:
         return True
     if overwrite:
@@ -55,16 +65,6 @@ def open_model_folder(
         f"{out}: is not empty; choose a new folder, or add --resume to go on with a stopped run, or "
         "--overwrite to replace it."
     )
-
-
-def _check_writable(out: Path) -> None:
-    """Whether a folder can be made there: told now, and not when hours of training are to be saved."""
-    there = next(parent for parent in (out.absolute().parent, *out.absolute().parents) if parent.is_dir())
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=there):
-            pass
-    except OSError as error:
-        raise InputError(f"{out}: can't be written ({error.strerror}); choose a folder that can.") from error
 
 
 def is_finished(folder: Path, kind: str) -> bool:

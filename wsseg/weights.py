@@ -14,6 +14,11 @@ from wsseg.atomic import write_beside
 from wsseg.errors import InputError
 
 FORMAT = 1
+USES = {
+    "model": "a model (predict uses it, fit --init goes on from it)",
+    "encoder": "an encoder (fit --encoder makes a model of it)",
+    "classifier": "a classifier of tags (seeds made it)",
+}
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 
 
@@ -52,10 +57,13 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     Raises:
         OSError: The disk refuses; safetensors has an error of its own for that, which no writer expects.
     """
+    path.touch()
+    mode = path.stat().st_mode  # as the user wants files; safetensors keeps its own to the user alone
     try:
         save_file(dict(tensors), path)
     except SafetensorError as error:
         raise OSError(f"{error}") from error
+    path.chmod(mode)
 
 
 def read_folder(folder: Path | str, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -75,8 +83,10 @@ def read_folder(folder: Path | str, kind: str) -> tuple[dict[str, Any], dict[str
             f"{folder / CONFIG} is no {CONFIG} of a wsseg {kind}; name a folder that wsseg wrote."
         ) from error
     if found != kind or version != FORMAT:
+        if found in USES and kind in USES:
+            raise InputError(f"{folder}: holds {USES[found]}; here {USES[kind]} is right.")
         raise InputError(
-            f"{folder / CONFIG} is a {found} of format {version}; a {kind} of format {FORMAT} is right."
+            f"{folder / CONFIG}: is of kind “{found}” and format {version}; “{kind}” and {FORMAT} are right."
         )
     try:
         return config, load_file(folder / WEIGHTS)

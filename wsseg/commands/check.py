@@ -36,7 +36,8 @@ def check(
     findings = run_with_progress(check_dataset(dataset))
     _tell(findings)
     if findings.counts["boxes"]:
-        typer.echo(f"Boxes: wsseg refine {data} --out DIR --dry-run tells what masks of them would cost")
+        dry = options.shell("refine", data, "--out", "DIR", "--dry-run")
+        typer.echo(f"Boxes: {dry} tells what masks of them would cost")
     for warning in findings.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     for error in findings.errors:

@@ -274,7 +274,7 @@ def _tell(config: "ModelConfig", out: Path, share: str, seconds: float, *, strok
         typer.echo(options.taken_words(config.encoder))
     typer.echo(quality_words(config, strokes=strokes))
     typer.echo(f"{share}{config.provenance['steps']} steps in {options.duration(seconds)}.")
-    typer.echo(f"The model is in {out}; wsseg predict {out} IMAGES --out MASKS uses it.")
+    typer.echo(f"The model is in {out}; {options.shell('predict', out, 'IMAGES', '--out', 'MASKS')} uses it.")
 
 
 def quality_words(config: "ModelConfig", *, strokes: bool = False) -> str:

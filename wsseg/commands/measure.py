@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wsseg.commands import options
 from wsseg.errors import InputError
 from wsseg.words import counted
 
@@ -106,7 +107,7 @@ def measure(
     typer.echo(f"{counted(len(rows), 'rows')} {is_are} in {out}")
     if not instances and (near := objects_near(masks)):
         again = masks if near.parent == masks else near
-        typer.echo(f"Objects one by one: wsseg measure {again} --instances")
+        typer.echo(f"Objects one by one: {options.shell('measure', again, '--instances')}")
     taken = instances and objects_within(masks) is None
     if alone := without_image(masks, sources):
         many.append(f"{counted(len(alone), 'masks')} without an image left out, such as {alone[0]}.")

@@ -1,5 +1,6 @@
 """Options that several commands share, said once."""
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -115,6 +116,11 @@ def read_terms(text: str, known: Collection[str]) -> tuple[str, ...]:
 def names(classes: Mapping[int, str]) -> str:
     """Classes as a person reads them: "1 (grey), 2 (white)"."""
     return ", ".join(f"{k} ({classes[k]})" for k in sorted(classes))
+
+
+def shell(*words: object) -> str:
+    """A wsseg command as one can paste it: names with spaces in quotes."""
+    return shlex.join(["wsseg", *map(str, words)])
 
 
 def duration(seconds: float) -> str:

@@ -85,7 +85,12 @@ def predict(
         raise InputError("--min-score leaves out some of what --instances numbers; add --instances.")
     from wsseg.images import list_images
 
-    found = list_images(images)
+    twins: dict[str, str] = {}
+    found = list_images(images, twins)
+    for said in twins.values():
+        typer.echo(f"Error: {said}", err=True)
+    if not found and twins:
+        raise typer.Exit(2)
     if not found:
         raise InputError(
             f"{images[0]}: holds no image; NIfTI, TIFF, PNG, JPEG, OME-Zarr or DICOM folders are."
@@ -117,13 +122,14 @@ def predict(
         hints=dataset,
         split=split if instances else None,
         min_score=min_score,
+        how={"tile": tile, "overlap": overlap, "flips": flips},
         resume=resume,
         overwrite=overwrite,
     )
     wanted = Wanted(probabilities, instances, split, min_score, overwrite, channel_axis, dataset)
     outcome = run_with_progress(predict_images(predictor, found, out, wanted))
     _tell(outcome, out)
-    if outcome.failed:
+    if outcome.failed or twins:
         raise typer.Exit(2)
 
 

@@ -103,6 +103,8 @@ def pretrain(
     if events:
         stop_with_the_reader()
     options.exclude(resume=resume, overwrite=overwrite)
+    if missing := [scan for scan in scans if not scan.exists()]:  # told before PyTorch is loaded
+        raise InputError(f"{missing[0]}: there is no such file or folder; check the name.")
     from pretrain.pace import time_steps
     from pretrain.parallel import processes
     from pretrain.plan import check_method
@@ -258,4 +260,7 @@ def _tell(done: "Pretrained", out: Path) -> None:
         f"{seen['rank']:.1f} of {seen['full_rank']:.0f}."
     )
     typer.echo(f"The encoder is in {out}; {out / 'report.html'} shows how it learned.")
-    typer.echo(f"wsseg fit DATA --out MODEL --encoder {out} uses it, wsseg probe {out} DATA measures it.")
+    typer.echo(
+        f"{options.shell('fit', 'DATA', '--out', 'MODEL', '--encoder', out)} uses it, "
+        f"{options.shell('probe', out, 'DATA')} measures it."
+    )

@@ -67,7 +67,7 @@ def probe(
     if len(finished) < 2:
         raise InputError(
             f"{data}: has {len(finished)} finished masks in masks/; a probe needs 2 at least, and for "
-            "--labels 8 it needs 16."
+            f"--labels {labels} it needs {2 * counts[-1]}."
         )
     samples = []
     for item in finished:

@@ -85,11 +85,17 @@ def refine(
     COCO file with a mask for every box, numbered objects and class masks of each image, the model, a log of
     every decision, and a report with the least certain boxes first.
     """
+    from wsseg.dataset import open_dataset
+
+    # what needs no PyTorch is told before that is loaded
+    options.exclude(resume=resume, overwrite=overwrite)
+    dataset = open_dataset(data, channel_axis=channel_axis, lenient=not strict)
+    if out.resolve() == data.resolve():
+        raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
     from wsseg.boximages import BoxImages
     from wsseg.boxterms import TERMS
     from wsseg.budget import steps_for
     from wsseg.crf import need_dense
-    from wsseg.dataset import open_dataset
     from wsseg.encoder import load_encoder
     from wsseg.fit import suited
     from wsseg.normalise import Normalisation
@@ -100,7 +106,6 @@ def refine(
     from wsseg.rounds import Rounds, RoundsConfig
     from wsseg.train import TrainConfig
 
-    options.exclude(resume=resume, overwrite=overwrite)
     if method not in METHODS:
         raise InputError(f"--method {method}: there is no such method; {', '.join(METHODS)} are right.")
     if shape == "learned" and METHODS[method].first != "colour":
@@ -109,7 +114,6 @@ def refine(
     if crf == "dense":
         need_dense()
     pretrained = load_encoder(encoder) if encoder else None  # a wrong folder is told before the first labels
-    dataset = open_dataset(data, channel_axis=channel_axis, lenient=not strict)
     dataset.dims, dataset.channels  # noqa: B018  a mix is told before hours of work
     if pretrained:
         suited(pretrained, dataset.dims, dataset.channels)
@@ -137,8 +141,6 @@ def refine(
         "boxes": checksum(data / "boxes.json"),
         "images": len(images.items),
     }
-    if out.resolve() == data.resolve():
-        raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
     if not open_out(out, settings, LAYOUT, resume=resume, overwrite=overwrite):
         typer.echo(f"{out} is finished; nothing is left to do (--overwrite does it anew).")
         return
@@ -225,4 +227,4 @@ def _tell(outcome: "Outcome", images: "BoxImages", out: Path) -> None:
         counts = read_json(out / "model" / "config.json")["encoder"]
         if counts:
             typer.echo(options.taken_words(counts))
-        typer.echo(f"wsseg predict {out / 'model'} IMAGES --out MASKS needs no boxes.")
+        typer.echo(f"{options.shell('predict', out / 'model', 'IMAGES', '--out', 'MASKS')} needs no boxes.")

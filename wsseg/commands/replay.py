@@ -41,7 +41,7 @@ def replay(
     _show(found.about, found.statistics)
     if out is not None:
         write_dataset(found, out)
-        typer.echo(f"The dataset is in {out}; wsseg check {out} looks at it.")
+        typer.echo(f"The dataset is in {out}; {options.shell('check', out)} looks at it.")
     if json_file is not None:
         report = {**found.about, **found.statistics}
         with write_beside(json_file) as fresh:

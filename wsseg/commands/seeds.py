@@ -61,27 +61,29 @@ def seeds(
     maps hint maps of what is sure, for fit, for other tools and for corrections by hand.
     """
     from wsseg.bags import check_marks, read_bags
+    from wsseg.dataset import open_dataset
+
+    # what needs no PyTorch is told before that is loaded
+    options.exclude(resume=resume, overwrite=overwrite)
+    prior = _size_of(size)
+    dataset = open_dataset(data, channel_axis=channel_axis)
+    bags = read_bags(dataset)
+    check_marks(dataset)
+    if out.resolve() == data.resolve():
+        raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
     from wsseg.budget import TAG_STEPS
     from wsseg.crf import need_dense
-    from wsseg.dataset import open_dataset
     from wsseg.encoder import load_encoder
     from wsseg.outfolder import checksum, open_out
     from wsseg.seedrun import LAYOUT, SeedRun, seed_steps
     from wsseg.seeds import SeedConfig
     from wsseg.tagfit import TagConfig
 
-    options.exclude(resume=resume, overwrite=overwrite)
     if crf == "dense":
         need_dense()
-    prior = _size_of(size)
     pretrained = load_encoder(encoder) if encoder else None
-    dataset = open_dataset(data, channel_axis=channel_axis)
-    bags = read_bags(dataset)
-    check_marks(dataset)
     if untagged := [name for k, name in dataset.classes.items() if k not in bags.classes]:
         typer.echo(f"Warning: no tag names {', '.join(untagged)}; it gets no seeds.", err=True)
-    if out.resolve() == data.resolve():
-        raise InputError(f"{out}: is the dataset itself; choose another folder for --out.")
     train = TagConfig(
         steps=steps or TAG_STEPS, seed=seed, device=device, pooling=pooling, exclusive=one_class
     )
