@@ -162,6 +162,22 @@ def test_a_bad_hint_map_hides_no_names_and_is_left_out_of_the_numbers_aloud(tmp_
     assert "Class 1 (class 1): 10 voxels marked" in wsseg_("check", tmp_path, code=2).stdout
 
 
+def test_a_mistake_in_one_table_hides_none_elsewhere(tmp_path):
+    for stem in "ab":
+        picture(tmp_path / f"images/{stem}.png", noise(4, 5))
+    picture(tmp_path / "hints/a.png", np.ones((5, 4), np.uint8))
+    (tmp_path / "clicks.csv").write_text("image,class,axis-0,axis-1\nzzz,1,1,1\n")
+    (tmp_path / "tags.csv").write_text("image,class\na,none\n")
+    (tmp_path / "boxes.json").write_text("{")
+    told = wsseg_("check", tmp_path, code=2).stderr.splitlines()
+    assert all(line.startswith("Error: ") for line in told)
+    for part in ("boxes.json: line 1 is not JSON", "image “zzz”", "class “none”", "a.png: has shape"):
+        assert sum(part in line for line in told) == 1
+    assert len(told) == 4
+    (tmp_path / "hints/a.png").unlink()
+    assert len(wsseg_("check", tmp_path, code=2).stderr.splitlines()) == 3  # not that nothing is marked
+
+
 class TestBoxes:
     """Box 0 is right; 1 to 3 are of an image that is not there, 4 of one of another size, 5 is 0 again."""
 

@@ -5,19 +5,17 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from test_imports import HEAVY, loaded_after
-from tiny import SIZE, files_in, make_dataset, small_plans, tiny_model, write_any, wsseg_
+from tiny import SIZE, files_in, make_dataset, small_plans, write_any, wsseg_
 from typer.testing import CliRunner
 
 import wsseg.fit
 from wsseg.budget import steps_for
 from wsseg.cli import app
-from wsseg.commands.fit import quality_words
 from wsseg.commands.options import duration
 from wsseg.images import read_labels
 from wsseg.train import Trainer
@@ -130,29 +128,6 @@ def test_fit_prints_what_a_person_wants_to_know(tmp_path, data):
     assert "held back" in shown
     assert "% of the voxels; 2 steps in" in shown
     assert f"The model is in {tmp_path / 'model'}" in shown
-
-
-@pytest.mark.parametrize(("finished", "told"), [(False, True), (True, False)])
-def test_fit_says_that_strokes_are_the_easy_voxels_where_they_are_all(tmp_path, data, dims, finished, told):
-    for path in sorted((data / "hints").iterdir()):
-        labels = read_labels(path).astype(np.uint8)
-        labels[(slice(0, 2),) + (slice(None),) * (dims - 1)] = 0  # no slice is whole
-        if finished and path.name.startswith("ball1"):
-            write_any(data / "masks", "ball1", read_labels(next((tmp_path / "truth").glob("ball1*"))))
-        write_any(data / "hints", path.name.split(".")[0], labels)
-    shown = wsseg_("fit", data, "--out", tmp_path / "model", "--steps", 2).stdout
-    assert ("the easy ones, away from edges" in shown) == told
-    assert "Annotated" in shown
-
-
-@pytest.mark.parametrize(("dice", "told"), [(0.0004, True), (0.0006, False)])
-def test_a_class_that_is_never_found_comes_with_what_to_try(dice, told):
-    quality = {"dice": {"1": dice, "2": 0.9}, "mean": 0.45, "held_back": "2 of 8 images", "at_step": 3}
-    config = replace(tiny_model(classes={1: "wall", 2: "roof"}).config, quality=quality)
-    said = quality_words(config)
-    assert ("finds nothing of wall; more steps are the first thing to try" in said) == told
-    assert "nothing of roof" not in said
-    assert "easy" not in said
 
 
 @pytest.mark.parametrize("asked", ["auto", "marked", "alike", "off"])

@@ -77,11 +77,14 @@ def test_objects_cut_in_another_way_are_not_taken_for_done(tmp_path, images, dim
     out, model = tmp_path / "out", tiny_model(dims)
     run(model, images, out)
     open_out(out, model, images, split=False)  # masks alone may get objects of either kind
-    with pytest.raises(InputError, match=r"not cut at their necks, these would be cut .*--overwrite"):
+    with pytest.raises(InputError, match=r": --split was not given and is; choose another --out"):
         open_out(out, model, images, split=True)
     open_out(out, model, images)  # without objects nothing is said of them, and nothing forgotten
-    with pytest.raises(InputError, match="choose another folder"):
+    with pytest.raises(InputError, match="choose another --out"):
         open_out(out, model, images, split=True)
-    open_out(out, model, images, split=True, overwrite=True)
-    with pytest.raises(InputError, match=r"cut at their necks \(--split\), these would be not cut"):
+    open_out(out, model, images, split=True, min_score=0.99, overwrite=True)
+    with pytest.raises(InputError, match=r": --split was given and is not, --min-score was 0.99 and is 0;"):
         open_out(out, model, images, split=False)
+    told = r": --min-score was 0.99 and is 0.3; choose another --out, or the same value\.$"
+    with pytest.raises(InputError, match=told):
+        open_out(out, model, images, split=True, min_score=0.3)

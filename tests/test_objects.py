@@ -70,10 +70,10 @@ def test_by_the_command_line(tmp_path, data, dims):
     before = {stem: read_labels(path) for stem, path in list_images(tmp_path / "masks" / "instances").items()}
     masks = {stem: read_labels(path) for stem, path in list_images(tmp_path / "masks").items()}
     told = wsseg_(*command, "--instances", "--min-score", 1, code=2).stderr
-    assert "had a score of 1 or more (--min-score)" in told
+    assert "--min-score was 0 and is 1; choose another --out, or the same value." in told
     shown = wsseg_(*command, "--instances", "--min-score", 1, "--overwrite").stdout
     count = sum(int(labels.max()) for labels in before.values())
-    assert f"--min-score left out {count} of {count} objects." in shown
+    assert f"--min-score left out {count} of {count} objects; the network is nowhere so sure: choose" in shown
     assert any(labels.any() for labels in before.values())
     for path in list_images(tmp_path / "masks" / "instances").values():
         assert not read_labels(path).any()  # no network is as sure as that

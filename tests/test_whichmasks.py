@@ -70,6 +70,14 @@ def test_ids_of_classes_beside_are_told(tmp_path, value, told):
     assert class_doubts(tmp_path / "data/labels", {2}, {2: "wall"})
 
 
+def test_a_few_numbered_objects_taken_for_classes_are_told_by_their_folder(tmp_path, refined):
+    shown, _ = measured(tmp_path, refined / "instances")
+    assert "instances/ holds numbered objects, which were taken for as many classes" in shown.stderr
+    shown = wsseg_("evaluate", refined / "instances", refined / "instances")
+    assert shown.stderr.count("instances/ holds numbered objects") == 2
+    assert not wsseg_("evaluate", refined / "instances", refined / "instances", "--instances").stderr
+
+
 def test_the_folder_inside_is_named(tmp_path, refined):
     told = wsseg_("measure", refined, "--out", tmp_path / "a.csv", code=2).stderr
     assert f"{refined / 'masks'} (the class masks) or {refined / 'instances'} (the numbered objects)" in told

@@ -161,7 +161,7 @@ class BoxImages:
                 self.bad[item.stem] = str(error)
             else:
                 good.append(item)
-            yield Step("look", index, len(self.items), info={"file": item.image.name})
+            yield Step("look through images", index, len(self.items), info={"file": item.image.name})
         if not any(self.boxes(item) for item in good):
             first = next(iter(self.bad.values()))
             raise InputError(f"{self.dataset.folder}: no image with boxes can be read; the first: {first}")

@@ -173,7 +173,7 @@ def learn_shapes(images: BoxImages, wish: Wish, room: Path) -> Generator[Step, N
             chosen = _chosen(images, k)
             if len(chosen) >= LEAST:
                 found[k] = learn_shape(cut_together(_opened(images, chosen)))
-            yield Step("shapes", index, len(images.classes), info={"class": images.classes[k]})
+            yield Step("learn shapes", index, len(images.classes), info={"class": images.classes[k]})
         _save(path, found)
     learned = _load(path)
     return {k: one for k, one in learned.items() if wish == "learned" or one.pays}

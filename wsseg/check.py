@@ -57,7 +57,7 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
     out what has a mistake; for all else it is `wsseg fit`.
 
     Args:
-        dataset: Opened with `lenient_boxes=True`, or the first box with a mistake would be the only one.
+        dataset: Opened with `lenient_tables=True`, or the first mistake in a table would be the only one.
     """
     errors: list[str] = []
     warnings: list[str] = []
@@ -99,9 +99,10 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
                 getattr(dataset, look)
             except InputError as error:
                 errors.append(str(error))
-        wrong, odd = _hint_problems(dataset, counts, classes, marked)
-        errors += wrong
-        warnings += odd
+        if not dataset.bad_tables:  # what these say may be what is missing
+            wrong, odd = _hint_problems(dataset, counts, classes, marked)
+            errors += wrong
+            warnings += odd
         if dataset.tags:
             try:
                 read_bags(dataset)
@@ -109,6 +110,7 @@ def check_dataset(dataset: Dataset) -> Generator[Step, None, Findings]:
                 errors.append(str(error))
     refined = _boxes_alone(dataset) and any(dataset.boxes.get(item.stem) for item in readable)
     mistakes = [*unreadable, *(said for said in _box_mistakes(dataset, refined) if said not in unreadable)]
+    errors = [*(said for said in dataset.bad_tables if said not in unreadable), *errors]
     if refined:
         warnings = [*mistakes, *warnings]
     else:

@@ -18,7 +18,7 @@ def open_dataset(
     background: int | None = None,
     channel_axis: int | None = None,
     lenient: bool = False,
-    lenient_boxes: bool = False,
+    lenient_tables: bool = False,
 ) -> Dataset:
     """Open a dataset folder: images/, and any of hints/, masks/, the tables and classes.json.
 
@@ -32,7 +32,8 @@ def open_dataset(
         channel_axis: Which stored axis is the channels, for NIfTI and TIFF images that do not say so.
         lenient: Leave out boxes with a mistake and images that can't be read; `Dataset.coco.refused` and
             `Dataset.broken` tell them.
-        lenient_boxes: Leave out boxes with a mistake alone, so that `check_dataset` can tell them all.
+        lenient_tables: Leave out boxes with a mistake, and tables with one, but no image, so that
+            `check_dataset` can tell them all; `Dataset.bad_tables` has what is wrong with these.
 
     Raises:
         InputError: No images, two with one stem, a hint map without an image, a table with a mistake.
@@ -60,7 +61,7 @@ def open_dataset(
         background=background,
         channel_axis=channel_axis,
         lenient=lenient,
-        lenient_boxes=lenient_boxes,
+        lenient_tables=lenient_tables,
     )
 
 

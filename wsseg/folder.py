@@ -1,6 +1,7 @@
 """A dataset folder once it is open: each image with all that a person marked on it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,7 @@ class Dataset:
         folder: Where it is.
         items: Its images, sorted by stem.
         broken: Stem to what is wrong with an image that is left out; only where that was asked for.
+        bad_tables: What is wrong with tables that are left out; only where that was asked for.
         clicks, boxes, tags: What the tables say, by stem; boxes are clipped to their image.
         coco: All that boxes.json says, where there is one.
         unknown, background: Values in foreign hint maps that stand for 0 and 255.
@@ -53,7 +55,7 @@ class Dataset:
         background: int | None = None,
         channel_axis: int | None = None,
         lenient: bool = False,
-        lenient_boxes: bool = False,
+        lenient_tables: bool = False,
     ) -> None:
         self.folder, self.items = folder, items
         self.unknown, self.background = unknown, background
@@ -61,11 +63,13 @@ class Dataset:
         self.boxes: Mapping[str, tuple[Box, ...]] = {}
         self.tags: Mapping[str, frozenset[Tag]] = {}
         self.coco: Boxes | None = None
-        self._channel_axis, self._lenient_boxes = channel_axis, lenient or lenient_boxes
+        self._channel_axis = channel_axis
+        self._lenient_boxes, self._lenient_tables = lenient or lenient_tables, lenient_tables
         self._named: Mapping[int, str] | None = None
         self._by_stem = {item.stem: item for item in items}
         self._peeked: dict[str, Image] = {}
         self.broken: dict[str, str] = {}
+        self.bad_tables: list[str] = []
         if lenient:
             self._leave_out_broken()
         self._read_tables()
@@ -222,19 +226,34 @@ class Dataset:
             )
 
         if (path := self.folder / "classes.json").exists():
-            self._named = read_classes(path)
+            with self._noting():
+                self._named = read_classes(path)
         if (path := self.folder / "boxes.json").exists():
-            self.coco = read_boxes(path, known(), lenient=self._lenient_boxes)
-            self.boxes, self._named = self.coco.by_stem, self.coco.classes
+            with self._noting():
+                self.coco = read_boxes(path, known(), lenient=self._lenient_boxes)
+                self.boxes, self._named = self.coco.by_stem, self.coco.classes
         clicks: dict[str, tuple[Click, ...]] = {}
         if (path := self.folder / "clicks.csv").exists():
-            clicks.update(read_clicks(path, known()))
+            with self._noting():
+                clicks.update(read_clicks(path, known()))
         for path in sorted((self.folder / "clicks").glob("*.csv")):
-            stem = known().stem(path.stem, str(path))
-            clicks[stem] = clicks.get(stem, ()) + read_clicks(path, known(), stem=stem).get(stem, ())
+            with self._noting():
+                stem = known().stem(path.stem, str(path))
+                clicks[stem] = clicks.get(stem, ()) + read_clicks(path, known(), stem=stem).get(stem, ())
         self.clicks = clicks
         if (path := self.folder / "tags.csv").exists():
-            self.tags = read_tags(path, known(), self._words())
+            with self._noting():
+                self.tags = read_tags(path, known(), self._words())
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Note what is wrong with a table and go on without it, where that was asked for."""
+        try:
+            yield
+        except InputError as error:
+            if not self._lenient_tables:
+                raise
+            self.bad_tables.append(str(error))
 
     def _words(self) -> Mapping[int, tuple[str, ...]] | None:
         """Class id to its name and synonyms, or None where classes have no names."""

@@ -85,8 +85,7 @@ def open_out(
             split, min_score = before
         elif masks and before[0] is not None and before != (split, min_score):
             raise InputError(
-                f"{out}: holds objects that were {_cut(*before)}, these would be {_cut(split, min_score)}; "
-                "choose another folder, or predict all again with --overwrite."
+                f"{out}: {_differs(before, (split, min_score))}; choose another --out, or the same value."
             )
         for stem in sources:
             if old["images"].get(stem, sources[stem]) != sources[stem]:
@@ -119,9 +118,14 @@ def _with_hints(folder: str | None) -> str:
     return f"with the hints of {folder}" if folder else "without hints"
 
 
-def _cut(split: bool | None, min_score: float) -> str:
-    words = "cut at their necks (--split)" if split else "not cut at their necks"
-    return words + (f" and had a score of {min_score:g} or more (--min-score)" if min_score else "")
+def _differs(before: tuple[bool | None, float], now: tuple[bool | None, float]) -> str:
+    """Which options of its objects a folder was made with otherwise."""
+    found = []
+    if before[0] != now[0]:
+        found.append("--split was given and is not" if before[0] else "--split was not given and is")
+    if before[1] != now[1]:
+        found.append(f"--min-score was {before[1]:g} and is {now[1]:g}")
+    return ", ".join(found)
 
 
 def stale_in(out: Path) -> set[str]:

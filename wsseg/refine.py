@@ -56,7 +56,7 @@ def refine_steps(
                 "instance": number,
             }
         _count(outcome, images, item, segments, verdicts)
-        yield Step("write", index, len(images.items), info={"file": item.image.name})
+        yield Step("write results", index, len(images.items), info={"file": item.image.name})
     outcome.ignored = _ignored(images)
     outcome.twins, outcome.images = dict(images.coco.twins), len(images.items)
     outcome.shapes = {

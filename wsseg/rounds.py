@@ -38,7 +38,7 @@ from wsseg.model import Model, load_model
 from wsseg.patches import Sample
 from wsseg.predict import Predictor
 from wsseg.recipes import Recipe, View, certainty, evidence_of, fallback_of, first_segments, fit_image
-from wsseg.steps import Step
+from wsseg.steps import Step, told_as
 from wsseg.train import TrainConfig
 
 POOL = 2**26  # voxels of images and labels in memory at once, about a gigabyte
@@ -138,14 +138,14 @@ class Rounds:
                     solver=self.config.solver,
                 )
                 save_round(path, segments, [_verdict(one, p) for one, p in zip(segments, found, strict=True)])
-            yield Step("first labels", index, total, info={"file": item.image.name})
+            yield Step("first masks", index, total, info={"file": item.image.name})
         least = self._least(0)
         for index, item in enumerate(self.images.items, 1):
             before, told = self.load(0, item)
             segments, verdicts = self._rules(before, told, least)
             if verdicts != told:
                 save_round(self._path(0, item), segments, verdicts)
-            yield Step("first rules", index, total)
+            yield Step("check first masks", index, total)
 
     def _least(self, number: int) -> dict[int, float]:
         """How little an object of each class may fill, learned from the masks of a round before its rules.
@@ -191,7 +191,7 @@ class Rounds:
                 inside = pool
             step = next(run)
             losses.append(step.loss or 0.0)
-            yield Step(f"train {number}", step.index, steps, step.loss)
+            yield Step(f"train round {number}", step.index, steps, step.loss)
             if trainer.done % CHECKPOINT_STEPS == 0 and trainer.done < steps:
                 save_checkpoint(checkpoint, trainer, key, losses, None)
         model = trainer.model
@@ -233,10 +233,13 @@ class Rounds:
         """Predict every image and make the labels of this round from it."""
         predictor = Predictor(model, device=self.config.train.device)
         least = self._least(number - 1)
+        stage, total = f"masks of round {number}", len(self.images.items)
         for index, item in enumerate(self.images.items, 1):
             if not self._path(number, item).is_file():
-                yield from self._label_one(number, predictor, item, least)
-            yield Step(f"labels {number}", index, len(self.images.items), info={"file": item.image.name})
+                # tiles count for a cancel alone: their numbers begin anew with every image
+                before = Step(stage, index - 1, total, info={"file": item.image.name})
+                yield from told_as(before, self._label_one(number, predictor, item, least))
+            yield Step(stage, index, total, info={"file": item.image.name})
 
     def _label_one(
         self, number: int, predictor: Predictor, item: Item, least: Mapping[int, float]

@@ -70,6 +70,16 @@ def class_doubts(where: Path | str, values: Collection[int], named: Mapping[int,
     return []
 
 
+def object_doubts(where: Path | str) -> list[str]:
+    """Whether masks whose values were taken for classes lie where numbered objects do."""
+    if _folder_of(Path(where)).name != OBJECTS:
+        return []
+    return [
+        f"{where}: {OBJECTS}/ holds numbered objects, which were taken for as many classes; --instances "
+        "takes them for objects."
+    ]
+
+
 def _folder_of(where: Path) -> Path:
     """The folder that masks lie in; a mask may be a folder itself."""
     whole = where if where.name not in ("", "..") else where.resolve()  # “.” has no parent by its name

@@ -31,7 +31,7 @@ def check(
     from wsseg.progress import run_with_progress
 
     dataset = open_dataset(
-        data, unknown=unknown, background=background, channel_axis=channel_axis, lenient_boxes=True
+        data, unknown=unknown, background=background, channel_axis=channel_axis, lenient_tables=True
     )
     findings = run_with_progress(check_dataset(dataset))
     _tell(findings)

@@ -53,7 +53,7 @@ def evaluate(
     from wsseg.atomic import check_writable, write_beside
     from wsseg.evaluate import evaluate_folder
     from wsseg.progress import run_with_progress
-    from wsseg.whichmasks import class_doubts, objects_within
+    from wsseg.whichmasks import class_doubts, object_doubts, objects_within
 
     if json_file is not None:
         check_writable(json_file)
@@ -62,8 +62,12 @@ def evaluate(
     report = run_with_progress(
         evaluate_folder(predicted, truth, instances=instances, tolerance=tolerance, matching=matching)
     )
-    taken = class_doubts(predicted, (), {}) + class_doubts(truth, (), {}) if instances else []
-    for doubt in report["doubts"] + taken + _left_out(report):
+    taken = [
+        doubt
+        for folder in (predicted, truth)
+        for doubt in (class_doubts(folder, (), {}) if instances else object_doubts(folder))
+    ]
+    for doubt in (report["doubts"] or taken) + _left_out(report):
         typer.echo(f"Warning: {doubt}", err=True)
     _show(report, tolerance)
     if json_file is not None:

@@ -93,14 +93,14 @@ def measure(
     from wsseg.measurefolder import Sources, draw_folder, measure_folder, without_image, write_table
     from wsseg.measurereport import write_measure_report
     from wsseg.progress import run_with_progress
-    from wsseg.whichmasks import objects_near, objects_within
+    from wsseg.whichmasks import object_doubts, objects_near, objects_within
 
     dataset = None if hints is None else open_dataset(hints)
     cleaning = Cleaning(fill_holes=fill_holes, min_size=min_size, largest=largest)
     sources = Sources(images, dataset, instances, cleaning, matching)
     rows = run_with_progress(measure_folder(masks, sources))
     write_table(out, rows)
-    many = [] if instances else _doubts(rows)
+    many = [] if instances else _doubts(rows) or object_doubts(masks)
     if not many:  # a line a class would be hundreds
         _show(rows)
     is_are = "is" if len(rows) == 1 else "are"

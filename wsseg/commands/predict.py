@@ -223,7 +223,9 @@ def _tell(outcome: "Outcome", out: Path) -> None:
     where = f"; masks are in {out}" if outcome.done or outcome.skipped else ""
     typer.echo(f"{', '.join(parts)}{where}")
     if outcome.left_out:
-        typer.echo(f"--min-score left out {outcome.left_out} of {outcome.objects} objects.")
+        advice = "; the network is nowhere so sure: choose a smaller one, with another --out or --overwrite"
+        told = advice if outcome.left_out == outcome.objects else ""
+        typer.echo(f"--min-score left out {outcome.left_out} of {outcome.objects} objects{told}.")
     if len(outcome.uncertainty) > 1:
         typer.echo(f"Least certain (all in {out / 'uncertainty.csv'}):")
         for stem, value in list(outcome.uncertainty.items())[:LISTED]:
