@@ -1,10 +1,11 @@
 """Levels of a multiscale image: each one can be worked on, as an image of its own. Knows no Qt."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_plugin.layers import KEY, file_of, has_channels, identity, to_world
+from napari_plugin.layers import KEY, file_of, has_channels, identity, show_alone, to_world
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -23,6 +24,17 @@ def whole_of(layers: "LayerList", image: "ImageLayer | None") -> "ImageLayer | N
 def number_of(image: "ImageLayer") -> int:
     """Which level an image is; 0 is the finest, which a multiscale image itself stands for."""
     return int(image.metadata.get(KEY, {}).get("level", 0))
+
+
+def with_levels(layers: "LayerList", images: "Iterable[ImageLayer]") -> "list[ImageLayer]":
+    """These images and the levels that were made of them, in the order of the layers."""
+    known = {identity(image) for image in images}
+    return [
+        layer
+        for layer in layers
+        if type(layer).__name__ == "Image"
+        and not known.isdisjoint((identity(layer), layer.metadata.get(KEY, {}).get("level_of")))
+    ]
 
 
 def words_of(whole: "ImageLayer") -> list[str]:
@@ -52,6 +64,13 @@ def at_level(layers: "LayerList", whole: "ImageLayer", number: int) -> "ImageLay
     layer = _made(whole, number, name)
     layers.insert(list(layers).index(whole) + 1, layer)
     return layer
+
+
+def show_level(layers: "LayerList", whole: "ImageLayer", number: int) -> "ImageLayer":
+    """`at_level`, seen with what belongs to it; the other levels are hidden with theirs."""
+    chosen = at_level(layers, whole, number)
+    show_alone(layers, chosen, with_levels(layers, [whole]))
+    return chosen
 
 
 def _made(whole: "ImageLayer", number: int, name: str) -> "ImageLayer":
