@@ -14,12 +14,13 @@ from napari_plugin.guidetool import GuideTool
 from napari_plugin.instanttool import InstantTool
 from napari_plugin.keymap import told
 from napari_plugin.layers import file_of, on_screen, to_image
-from napari_plugin.leavetool import LeaveTool
+from napari_plugin.leavetool import LeaveTool, shown_as
+from napari_plugin.leavework import save_mask
 from napari_plugin.marks import Marks
 from napari_plugin.maskhistory import model_bytes, run_change
 from napari_plugin.results import find, find_or_make, show_objects
 from napari_plugin.run import Run
-from napari_plugin.saving import place_for, values_of
+from napari_plugin.saving import boxes_to_save, place_for, values_of
 from napari_plugin.session import (
     Job,
     Wishes,
@@ -27,7 +28,6 @@ from napari_plugin.session import (
     check_fits,
     read_model,
     save_boxes,
-    save_mask,
     segment,
 )
 from napari_plugin.tagwork import find_heat, find_seeds, save_tags
@@ -216,20 +216,18 @@ class Controller(Marks):
         image = self.need_image()
         values = values_of(self.layers, image, role, self.boxes)
         self._begin(image)
-        return save_mask(path, values, to_image(image), file_of(image), image.name)
+        return save_mask(path, values, shown_as(image))
 
     def save_boxes(self, path: Path) -> Generator[Step, None, None]:
-        """Write the boxes as COCO; what the file says of other images stays.
+        """Write the boxes as COCO, those of all levels; what the file says of other images stays.
 
         Raises:
             InputError: There are none, or one can't be used.
         """
         image = self.need_image()
-        boxes = self.boxes.read(image)
-        if self.boxes.layer is None or self.boxes.problems:
-            raise InputError(self.boxes.missing())
+        whole, boxes = boxes_to_save(self.layers, image, self.boxes)
         self._begin(image)
-        return save_boxes(path, boxes, dict(self.classes), to_image(image), file_of(image), image.name)
+        return save_boxes(path, boxes, dict(self.classes), to_image(whole), file_of(whole), whole.name)
 
     def save_tags(self, path: Path) -> Generator[Step, None, None]:
         """Write the tags of all open images of a kind; what the table says of others stays.

@@ -3,10 +3,11 @@
 What belongs to what stands in `layer.metadata["wsseg"]`, plain text and numbers only: `id` names an image,
 `of` the image a layer belongs to, `role` is "hints", "clicks", "boxes", "mask", "objects", "heat", "seeds",
 "locked", "held" or "doubt", `classes` gives ids and names, `tags` what is in an image, `path` the file it was
-read from, axes as stored, `dataset` the folder that it was opened with.
+read from, axes as stored, `dataset` the folder that it was opened with; `level_of` the multiscale image that
+an image is a level of, `level` which one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from wsseg.hints import BACKGROUND, Box, Click, Hints
 from wsseg.images import Image, is_image
 
 if TYPE_CHECKING:
+    from napari.components import LayerList
     from napari.layers import Image as ImageLayer
     from napari.layers import Labels, Layer, Points
     from napari.utils.colormaps import DirectLabelColormap
@@ -34,6 +36,15 @@ def belongs(layer: "Layer", image: "ImageLayer", role: str) -> bool:
     """Whether a layer plays this role for this image."""
     own = layer.metadata.get(KEY, {})
     return own.get("role") == role and own.get("of") == identity(image)
+
+
+def show_alone(layers: "LayerList", chosen: "ImageLayer", others: "Iterable[ImageLayer]") -> None:
+    """Show an image with the layers that belong to it, and hide these others with theirs."""
+    owners = {identity(image): image for image in (*others, chosen)}
+    for layer in layers:
+        owner = owners.get(layer.metadata.get(KEY, {}).get("of") or identity(layer))
+        if owner is not None:
+            layer.visible = owner == chosen
 
 
 def to_image(layer: "ImageLayer") -> Image:

@@ -22,6 +22,7 @@ from napari_plugin.leavework import (
     export_values,
     measure,
 )
+from napari_plugin.levels import number_of, refuse_level
 from napari_plugin.marks import Marks
 from napari_plugin.results import find
 from napari_plugin.saving import place_for
@@ -83,10 +84,12 @@ class LeaveTool:
         """A good place for an export.
 
         Raises:
-            InputError: There is no image.
+            InputError: There is no image, or it is a level and its file's pixels are to be named.
         """
-        place = place_for(self._marks.need_image(), kind)
+        image = self._marks.need_image()
+        place = place_for(image, kind)
         if format_name == "COCO":
+            refuse_level(image, "COCO names pixels of the file, so it is written")
             return place.with_name("masks.json")
         return place.with_name(f"{stem_of(place)}{SUFFIXES[format_name]}")
 
@@ -102,17 +105,20 @@ class LeaveTool:
     def unit(self) -> str:
         """The unit of volume of the image at work, "" without one."""
         image = self._marks.image
-        return "" if image is None or image not in self._marks.layers else _shown(image).world.unit
+        return "" if image is None or image not in self._marks.layers else shown_as(image).world.unit
 
     def export(self, kind: str, format_name: str, path: Path) -> Work:
         """Write what was found of the image at work as another kind of file.
 
         Raises:
-            InputError: There is none; for probabilities, no model, or an answer that can't be given again.
+            InputError: There is none; for COCO, the image is a level; for probabilities, no model, or an
+                answer that can't be given again.
         """
         path = checked(path, SUFFIXES.get(format_name, COCO), merge=format_name == "COCO")
         image = self._marks.need_image()
-        shown = _shown(image)
+        if format_name == "COCO":
+            refuse_level(image, "COCO names pixels of the file, so it is written")
+        shown = shown_as(image)
         if kind == "probabilities" and (asked := self._asked()) is not None:
             mask = np.array(find(self._marks.layers, image, "mask").data)
             painted = self._marks.peek_hints().scribbles
@@ -149,7 +155,7 @@ class LeaveTool:
             instances, cleaning, self._marks.peek_hints(), dict(self._marks.classes), self.session(), page
         )
         self._begin(image)
-        return measure(path, _shown(image), found, wanted)
+        return measure(path, shown_as(image), found, wanted)
 
     def apply_to_others(self) -> Work:
         """Predict all other open images; those with a mask on which something is marked stay as they are.
@@ -237,10 +243,12 @@ def checked(path: Path, suffix: str, *, merge: bool = False) -> Path:
     return path
 
 
-def _shown(layer: "ImageLayer") -> Shown:
-    image, extra = to_image(layer), int(has_channels(layer))
+def shown_as(layer: "ImageLayer") -> Shown:
+    """An image with all that files of it have to know; no file has a coarse level as it is."""
+    image, extra, level = to_image(layer), int(has_channels(layer)), number_of(layer)
+    source = None if level else file_of(layer)
     if "affine" in image.geometry:
-        return Shown(image, world_of(image), file_of(layer), layer.name)
+        return Shown(image, world_of(image), source, layer.name)
     matrix = to_world(layer)[extra:-1, extra:]
     units = tuple(short_unit(str(unit)) for unit in layer.units[extra:])
-    return Shown(image, World(matrix, image.spacing, units), file_of(layer), layer.name)
+    return Shown(image, World(matrix, image.spacing, units), source, layer.name, level)

@@ -14,7 +14,7 @@ from napari_plugin.backend import loading
 from napari_plugin.events import Elsewhere, Event, Note, Preview, Work
 from napari_plugin.memorywork import told_prediction
 from napari_plugin.session import Wishes, apply_model, check_fits, coloured, stored
-from wsseg.convert import as_format, keeps_place
+from wsseg.convert import as_format, format_of, keeps_place
 from wsseg.errors import InputError
 from wsseg.hints import Box, Hints
 from wsseg.images import Image, stem_of, write_mask, write_probabilities
@@ -33,14 +33,16 @@ class Shown:
     Attributes:
         image: Its values and spacing.
         world: Where the layer puts it.
-        source: The file of the layer, or None for one made in memory.
+        source: The file of the layer, or None for one that no file has as it is: one made in memory, a level.
         name: The layer's.
+        level: Which level of a multiscale image it is, 0 is the finest.
     """
 
     image: Image
     world: World
     source: Path | None
     name: str
+    level: int = 0
 
     def like(self) -> tuple[Image, World]:
         """What gives a result its geometry: the file where there is one, else the layer.
@@ -86,6 +88,22 @@ class Found:
         names, numbers = np.unique(self.objects, return_inverse=True)
         kinds = [self.kinds.get(int(name), 1) if name else 0 for name in names]
         return np.array(kinds, np.uint8)[numbers.reshape(self.objects.shape)]
+
+
+def save_mask(path: Path, mask: np.ndarray, shown: Shown) -> Generator[Step, None, None]:
+    """Write a mask (*S) with the geometry of its image's file, of a level with the level's.
+
+    A large one takes seconds.
+
+    Raises:
+        InputError: The layer shows a NIfTI file in another order of axes, or the disk refuses.
+    """
+    yield Step("save", 0, 1)
+    like, world = shown.like()
+    if shown.level and (name := format_of(path)) is not None:
+        mask, like = as_format(mask, like, name, world)
+    write_mask(path, mask, like)
+    yield Step("save", 1, 1)
 
 
 def export_values(

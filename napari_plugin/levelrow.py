@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_plugin.forms import narrow, row
-from napari_plugin.levels import at_level, number_of, whole_of, words_of
+from napari_plugin.levels import number_of, show_level, whole_of, words_of
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -55,6 +55,4 @@ class LevelRow(QWidget):
         image, whole = self._controller.image, whole_of(self._layers, self._controller.image)
         if image is None or whole is None or number == number_of(image):
             return
-        chosen = at_level(self._layers, whole, number)
-        image.visible, chosen.visible = False, True
-        self._choose(chosen)
+        self._choose(show_level(self._layers, whole, number))

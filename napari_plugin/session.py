@@ -23,7 +23,7 @@ from napari_plugin.previewing import preview
 from wsseg.errors import InputError
 from wsseg.guidance import doubt_of
 from wsseg.hints import Box, Hints
-from wsseg.images import Image, in_colour, read_image, write_mask
+from wsseg.images import Image, in_colour, read_image
 from wsseg.steps import Step
 
 if TYPE_CHECKING:
@@ -207,26 +207,6 @@ def coloured(model: "Model | None", image: Image) -> Image:
     return in_colour(image) if model and model.config.architecture.channels_in > image.channels else image
 
 
-def save_mask(
-    path: Path, mask: np.ndarray, image: Image, source: Path | None, name: str
-) -> Generator[Step, None, None]:
-    """Write a mask with the geometry of the file that its image came from; a large one takes seconds.
-
-    Args:
-        path: Where; the suffix gives the kind of file.
-        mask: Class ids (*S).
-        image: The image as the layer shows it.
-        source: The file of the layer, or None for an image made in memory.
-        name: The layer's name.
-
-    Raises:
-        InputError: The layer shows a NIfTI file in another order of axes, or the disk refuses.
-    """
-    yield Step("save", 0, 1)
-    write_mask(path, mask, image if source is None else stored(image, source, name))
-    yield Step("save", 1, 1)
-
-
 def save_boxes(
     path: Path,
     boxes: tuple[Box, ...],
@@ -235,7 +215,13 @@ def save_boxes(
     source: Path | None,
     name: str,
 ) -> Generator[Step, None, None]:
-    """Write boxes as COCO; arguments as `save_mask` and `wsseg.boxfile.save_boxes`.
+    """Write boxes as COCO.
+
+    Args:
+        path, boxes, classes: As of `wsseg.boxfile.save_boxes`.
+        image: The image as the layer shows it.
+        source: The file of the layer, or None for an image made in memory.
+        name: The layer's name.
 
     Raises:
         InputError: The layer shows a NIfTI file in another order of axes, the file there is no COCO or has

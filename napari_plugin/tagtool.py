@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from napari_plugin.classtable import ClassTable
 from napari_plugin.keymap import told
-from napari_plugin.layers import KEY, has_channels, identity, on_screen, to_hints, to_image
+from napari_plugin.layers import KEY, has_channels, identity, on_screen, show_alone, to_hints, to_image
+from napari_plugin.levels import with_levels
 from napari_plugin.openmore import open_more
 from napari_plugin.results import find
 from napari_plugin.seedview import SeedView
@@ -228,11 +229,7 @@ class TagTool:
 
     def show_alone(self, chosen: "ImageLayer") -> None:
         """Show this image with its layers, and hide the others of its kind with theirs."""
-        owner = {identity(layer): layer for layer in self.kin()}
-        for layer in self.layers:
-            own = owner.get(layer.metadata.get(KEY, {}).get("of") or identity(layer))
-            if own is not None:
-                layer.visible = own == chosen
+        show_alone(self.layers, chosen, with_levels(self.layers, self.kin()))
 
     def heat_job(self, hints: "Labels | None", steps: int | None) -> HeatJob:
         """All that a worker needs to find heat.

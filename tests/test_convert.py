@@ -1,12 +1,14 @@
 """Masks as other kinds of files: a marked voxel is the same voxel, at the same place, of the same size."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
 import tifffile
 from tiny import AFFINE, write_picture, write_volume
 
-from wsseg.convert import SUFFIXES, as_format, keeps_place
+from wsseg.convert import SUFFIXES, as_format, format_of, keeps_place
 from wsseg.errors import InputError
 from wsseg.images import Image, peek_image, read_image, read_labels, write_mask, write_probabilities
 from wsseg.world import World, world_of
@@ -124,3 +126,15 @@ def test_labels_in_ome_zarr_say_that_they_are_labels(tmp_path):
     said = np.zeros((2, *SHAPE), np.float32)
     write_probabilities(tmp_path / "b.ome.zarr", *as_format(said, image, "OME-Zarr"))
     assert "image-label" not in zarr.open_group(str(tmp_path / "b.ome.zarr"), mode="r").attrs["ome"]
+
+
+def test_the_name_of_a_file_says_its_format():
+    names = {
+        "a.nii": "NIfTI",
+        "a.nii.gz": "NIfTI",
+        "a.b.TIF": "TIFF",
+        "a.ome.tiff": "TIFF",
+        "a.zarr": "OME-Zarr",
+    }
+    for name, right in {**names, "a.png": "PNG", "a.jpg": "PNG", "a.csv": None, "a": None}.items():
+        assert format_of(Path("folder.zarr") / name) == right

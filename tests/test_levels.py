@@ -7,8 +7,8 @@ from napari.components import ViewerModel
 
 from napari_plugin.controller import Controller
 from napari_plugin.layers import KEY, identity, to_image
-from napari_plugin.levels import at_level, number_of, whole_of, words_of
-from napari_plugin.results import find
+from napari_plugin.levels import at_level, number_of, show_level, whole_of, words_of
+from napari_plugin.results import find, find_or_make
 
 
 def pyramid(shape, kind=np.asarray, colour=False):
@@ -102,6 +102,37 @@ def test_hints_and_masks_of_each_level_are_its_own():
     assert find(viewer.layers, level, "hints") is hints
 
 
+@pytest.mark.parametrize("shape", [(64, 48), (16, 32, 40)])
+def test_what_belongs_to_a_level_is_seen_with_it_alone(shape):
+    viewer = ViewerModel()
+    whole = viewer.add_image(pyramid(shape), multiscale=True, name="scan")
+    other = viewer.add_image(np.random.default_rng(0).random(shape), name="other", visible=False)
+    own = viewer.add_labels(np.zeros(shape, np.uint8), name="the user's own")
+    controller = Controller(viewer.layers)
+
+    def mark_all(image):
+        """All that an image can have, by name."""
+        controller.choose_image(image)
+        made = [controller.new_hints(), controller.new_clicks(), controller.new_boxes()]
+        roles = ("mask", "objects", "seeds", "locked", "held")
+        made += [find_or_make(viewer.layers, image, role, controller.colours, None) for role in roles]
+        return {image.name, *(layer.name for layer in made)}
+
+    def seen():
+        return {layer.name for layer in viewer.layers if layer.visible}
+
+    finest = mark_all(whole)
+    level = show_level(viewer.layers, whole, 1)
+    assert seen() == {"scan level 1", own.name}
+    coarse = mark_all(level)
+    assert show_level(viewer.layers, whole, 0) is whole
+    assert seen() == finest | {own.name}
+    assert show_level(viewer.layers, whole, 1) is level
+    assert seen() == coarse | {own.name}
+    controller.tags.show_alone(other)  # as the next image of the kind
+    assert seen() == {"other", own.name}
+
+
 @pytest.mark.gui
 def test_the_panel_offers_levels(make_napari_viewer_proxy):
     from napari_plugin.widget import SegmentWidget
@@ -122,8 +153,11 @@ def test_the_panel_offers_levels(make_napari_viewer_proxy):
     assert not viewer.layers["scan"].visible
     assert panel.level.levels.currentText() == "32 × 24"
     panel.new_hints()
-    assert panel.controller.hints.data.shape == (32, 24)
+    hints = panel.controller.hints
+    assert hints.data.shape == (32, 24)
     panel.level.levels.activated.emit(0)
+    assert not hints.visible
+    viewer.layers.selection.active = viewer.layers[hints.name]  # a click on its name: it is not seen
     assert panel.controller.image == whole
     assert viewer.layers["scan"].visible
     assert not level.visible

@@ -5,10 +5,12 @@ kinds the order of axes differs: NIfTI has x first, TIFF, PNG and OME-Zarr have 
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from wsseg.errors import InputError
+from wsseg.formats import base
 from wsseg.images import Image
 from wsseg.world import World, world_of
 
@@ -56,6 +58,12 @@ def as_format(
         turned = np.broadcast_to(np.zeros((), like.data.dtype), (like.channels, *like.shape[::-1]))
         like = Image(turned, like.spacing[::-1], like.rgb)
     return values, _like(like, kind, world)
+
+
+def format_of(path: Path) -> str | None:
+    """The format that a file's name says, in the words of `as_format`; None for one that is not known."""
+    kind = next((kind for suffix, kind in base.SUFFIXES.items() if path.name.lower().endswith(suffix)), None)
+    return next((name for name, own in _KINDS.items() if own == kind), None)
 
 
 def x_first(image: Image) -> bool:
