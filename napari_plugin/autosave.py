@@ -44,23 +44,23 @@ def sessions_folder() -> Path:
 
 
 def about_image(layer: "ImageLayer") -> dict[str, Any]:
-    """What a session says of its image, and knows it by: its file, else its name and some of its values."""
+    """What a session says of its image: its file or its name, its grid, and a code of some of its values."""
     image, path = to_image(layer), file_of(layer)
     told: dict[str, Any] = {"shape": list(image.shape), "spacing": list(image.spacing)}
-    if path is not None:
-        return {"image": str(path.resolve()), **told}
     if isinstance(layer.data, np.ndarray):
         step = max(1, round((layer.data.size / SAMPLE) ** (1 / layer.data.ndim)))
         told["values"] = zlib.crc32(layer.data[(slice(None, None, step),) * layer.data.ndim].tobytes())
-    return {"image": layer.name, **told}
+    return {"image": layer.name if path is None else str(path.resolve()), **told}
 
 
 def newest_session(place: Path, layer: "ImageLayer", *, but: Path | None = None) -> Path | None:
     """The newest session of an image but one, or None.
 
-    An image that was moved is found too: one of the same name, shape and spacing whose old file is gone.
+    An image is known by its file, one in memory by its name and values, and one that was moved, so that its
+    old file is gone, by the file's name and its values: those of two patients often have one name.
     """
-    wanted, moved = about_image(layer), None
+    wanted, moved, filed = about_image(layer), None, file_of(layer) is not None
+    known_by = wanted.keys() - ({"values"} if filed else set())
     for folder in sorted(place.glob(f"*/{ABOUT}"), reverse=True):
         if folder.parent == but:
             continue
@@ -71,13 +71,12 @@ def newest_session(place: Path, layer: "ImageLayer", *, but: Path | None = None)
         if not isinstance(about, dict):
             continue
         same = {key for key, value in wanted.items() if about.get(key) == value}
-        if same == wanted.keys():
+        if same >= known_by:
             return folder.parent
         before = Path(str(about.get("image")))
-        if moved is None and same == wanted.keys() - {"image"} and file_of(layer) is not None:
-            moved = (
-                folder.parent if before.name == Path(wanted["image"]).name and not before.exists() else None
-            )
+        alike = filed and "values" in same and same == wanted.keys() - {"image"}
+        if moved is None and alike and before.name == Path(wanted["image"]).name and not before.exists():
+            moved = folder.parent
     return moved
 
 

@@ -41,14 +41,15 @@ class NapariUndo:
     """Keeps what napari itself keeps of strokes in bounds."""
 
     def __init__(self) -> None:
-        self._bytes = 0  # as far as is known
+        self._bytes: dict[Any, int] = {}  # of each layer, as far as is known
 
     def limit(self, layer: "Labels", atoms: Sequence[Any]) -> None:
         """Take note of a stroke; where strokes have become too much, napari forgets all of them."""
-        self._bytes += sum(_bytes_of(atom) for atom in atoms)
-        if self._bytes > NAPARI_BYTES:
-            self._bytes = 0
+        kept = self._bytes.get(layer.unique_id, 0) + sum(_bytes_of(atom) for atom in atoms)
+        if kept > NAPARI_BYTES:
+            kept = 0
             forget(layer)
+        self._bytes[layer.unique_id] = kept
 
 
 class Strokes:

@@ -224,7 +224,8 @@ class InstantTool:
             raise InputError(
                 "The mask on show is the answer's: for its probabilities turn Answer while drawing on again."
             )
-        if self._looked is None or self._given is None or self._ended != self.generation:
+        ready = self._ended == self.generation and self._image is self._marks.image
+        if self._looked is None or self._given is None or not ready:
             raise InputError("The answer on show is not finished: export again in a moment, or draw first.")
         return Asked(self._looked, self._given, self._answered)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 if TYPE_CHECKING:
     from wsseg.propagate import Meaning
 
+MOST_STEPS = 100_000
 WORDS = {"objects": "what strokes mark", "steps": "training steps", "keep_learning": "Keep learning"}
 
 
@@ -42,4 +43,6 @@ class Settings:
         for one in fields(self):
             value = told.get(one.name)
             known = value in get_args(Meaning) if one.name == "objects" else type(value) is type(one.default)
+            if one.name == "steps" and isinstance(value, int):
+                known = known and 0 <= value <= MOST_STEPS
             setattr(self, one.name, value if known else one.default)

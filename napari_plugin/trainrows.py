@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QCheckBox, QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_plugin.forms import form, row
+from napari_plugin.settings import MOST_STEPS
 
 if TYPE_CHECKING:
     from napari_plugin.marks import Marks
@@ -33,7 +34,7 @@ class TrainRows(QWidget):
         super().__init__()
         self._marks = marks
         self.steps = QSpinBox()
-        self.steps.setRange(0, 100_000)
+        self.steps.setRange(0, MOST_STEPS)
         self.steps.setSingleStep(100)
         self.steps.setSpecialValueText("auto")
         self.steps.setToolTip("Training steps; auto suits the amount of hints.")

@@ -271,8 +271,8 @@ def test_each_image_has_a_session_of_its_own(tmp_path, working):
 def test_the_session_of_a_moved_image_is_found(tmp_path):
     from napari.layers import Image
 
-    def layer(path, shape=(8, 8)):
-        return Image(np.zeros(shape), metadata={KEY: {"path": str(path)}})
+    def layer(path, shape=(8, 8), value=0.0):
+        return Image(np.full(shape, value), metadata={KEY: {"path": str(path)}})
 
     place, old, new = tmp_path / "sessions", tmp_path / "old" / "scan.tif", tmp_path / "new" / "scan.tif"
     other = tmp_path / "old" / "other.tif"
@@ -287,7 +287,10 @@ def test_the_session_of_a_moved_image_is_found(tmp_path):
     old.unlink()
     assert newest_session(place, layer(new)) == place / "0"
     assert newest_session(place, layer(new, (8, 9))) is None
+    assert newest_session(place, layer(new, value=1.0)) is None  # of another patient, say
     assert newest_session(place, layer(new), but=place / "0") is None
+    old.touch()
+    assert newest_session(place, layer(old, value=1.0)) == place / "0"  # a file that was changed is the same
 
 
 def test_a_full_disk_is_told_and_what_it_missed_is_written_later(tmp_path, working, monkeypatch):

@@ -226,3 +226,16 @@ def test_a_large_image_is_found_again_in_pieces_and_coarse_walks(ndim, objects, 
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
     np.testing.assert_array_equal(found.argmax(0), mask_of(controller))
     assert len(np.unique(mask_of(controller))) == 2
+
+
+def test_the_answer_of_another_image_is_not_taken_for_this_one_s():
+    controller = answered(2)
+    first, viewer = controller.image, controller.layers
+    other = type(first)(first.data.copy(), name="other")
+    viewer.append(other)
+    controller.choose_image(other)
+    controller.instant.follow()
+    assert controller.instant.asked() is None  # it has no mask
+    controller.choose_image(first)  # its mask is there; what it was asked for is not yet
+    with pytest.raises(InputError, match="not finished"):
+        controller.instant.asked()

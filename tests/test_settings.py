@@ -47,6 +47,9 @@ def test_what_another_version_wrote_is_left_out():
     settings = Settings()
     settings.take({"objects": "magic", "steps": "many", "keep_learning": 1, "speed": 9})
     assert settings.told() == {}
+    for steps in (-1, 100_001):
+        settings.take({"steps": steps})
+        assert settings.told() == {}
     settings.take({"steps": 5})
     assert settings.told() == {"steps": 5}
 
