@@ -10,7 +10,7 @@ import numpy as np
 from napari_plugin.events import Elsewhere, Work
 from napari_plugin.instantwork import Asked
 from napari_plugin.keymap import told
-from napari_plugin.layers import KEY, file_of, has_channels, to_image, to_world
+from napari_plugin.layers import KEY, file_of, has_channels, identity, to_image, to_world
 from napari_plugin.leaveanswer import export_answer
 from napari_plugin.leavework import (
     Found,
@@ -22,7 +22,7 @@ from napari_plugin.leavework import (
     export_values,
     measure,
 )
-from napari_plugin.levels import number_of, refuse_level
+from napari_plugin.levels import number_of, refuse_level, whole_of
 from napari_plugin.marks import Marks
 from napari_plugin.results import find
 from napari_plugin.saving import place_for
@@ -160,24 +160,25 @@ class LeaveTool:
     def apply_to_others(self) -> Work:
         """Predict all other open images; those with a mask on which something is marked stay as they are.
 
+        Multiscale images are predicted at the level that the one at work is: a model knows one voxel size.
+
         Raises:
             InputError: There is no model, or no other image.
         """
         image, marks, model = self._marks.need_image(), self._marks, self._model()
         if model is None:
             raise InputError("There is no model yet: press Segment to train one, or open one.")
-        others = [
-            x for x in marks.layers if type(x).__name__ == "Image" and x is not image and not is_heat(x)
-        ]
+        others, problems = self._alike(image)
         kept = [layer for layer in others if self._marked(layer)]
         self._others = [layer for layer in others if layer not in kept]
         if not self._others:
             raise InputError(
-                "No other image is open; open some, or save the model for a folder of them."
-                if not kept
-                else "Something is marked on every other image; choose them one by one."
+                "Something is marked on every other image; choose them one by one."
+                if kept
+                else " ".join(problems)
+                or "No other image is open; open some, or save the model for a folder of them."
             )
-        images, problems = [], []
+        images = []
         for layer in list(self._others):
             try:
                 images.append((to_image(layer), layer.name))
@@ -187,6 +188,17 @@ class LeaveTool:
         marks.message = " ".join(problems)
         self._begin(image)
         return apply_to_others(model, images, [layer.name for layer in kept])
+
+    def _alike(self, image: "ImageLayer") -> "tuple[list[ImageLayer], list[str]]":
+        """The other open images, each at the level of the one at work; which do not have that, in words."""
+        layers, number = self._marks.layers, number_of(image)
+        images = [x for x in layers if type(x).__name__ == "Image" and not is_heat(x)]
+        alike = [x for x in images if number_of(x) == number or not (x.multiscale or number_of(x))]
+        there = [identity(whole) for x in alike if (whole := whole_of(layers, x)) is not None]
+        missing = [x.name for x in images if x.multiscale and identity(x) not in there]
+        names = ", ".join(missing)
+        told = f"Left out, since their level {number} is not open (choose it in Level once): {names}."
+        return [x for x in alike if x is not image], [told] if missing else []
 
     def take(self, event: Elsewhere) -> "ImageLayer":
         """Show the mask of another image, and give the image."""

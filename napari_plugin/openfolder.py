@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 # Of images only which ones there are: their values are read when they are asked for.
 WATCHED = ("*.json", "*.csv", "images", "hints", "hints/*", "masks", "masks/*", "clicks", "clicks/*")
 Stamp = frozenset[tuple[str, int, int]]
+_LOOKED_AT: dict[tuple[str, int, int], frozenset[int]] = {}  # see `Dataset.looked_at`
 
 
 def dataset_at(folder: str) -> "Dataset":
@@ -23,10 +24,15 @@ def dataset_at(folder: str) -> "Dataset":
 
 @lru_cache(maxsize=1)
 def _read(folder: Path, stamp: Stamp) -> "Dataset":
-    """The dataset, kept until another folder or another stamp is asked for."""
+    """The dataset, kept until another folder or another stamp is asked for.
+
+    What label maps hold is kept longer: tags that were saved must not make the window read a thousand maps.
+    """
     from wsseg.dataset import open_dataset
 
-    return open_dataset(folder)
+    dataset = open_dataset(folder)
+    dataset.looked_at = _LOOKED_AT
+    return dataset
 
 
 def _stamp(folder: Path) -> Stamp:

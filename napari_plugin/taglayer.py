@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_plugin.layers import KEY, to_image
+from napari_plugin.levels import number_of
 from wsseg.errors import InputError
 from wsseg.hints import Tag
 
@@ -91,10 +92,13 @@ def with_said(
 
 
 def kin(layers: "LayerList", image: "ImageLayer") -> list["ImageLayer"]:
-    """The open images that go together with this one: as many axes and channels; itself among them."""
+    """The open images that go together with this one: as many axes and channels; itself among them.
+
+    A multiscale image counts once, at its finest level: in two it would be learnt from and held back.
+    """
     found = []
     for layer in layers:
-        if type(layer).__name__ == "Image" and not is_heat(layer):
+        if type(layer).__name__ == "Image" and not is_heat(layer) and number_of(layer) == 0:
             try:
                 alike = _kind(layer) == _kind(image)
             except InputError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_plugin.classtable import ClassTable
 from napari_plugin.keymap import told
 from napari_plugin.layers import KEY, has_channels, identity, on_screen, show_alone, to_hints, to_image
-from napari_plugin.levels import with_levels
+from napari_plugin.levels import refuse_level, whole_of, with_levels
 from napari_plugin.openmore import open_more
 from napari_plugin.results import find
 from napari_plugin.seedview import SeedView
@@ -79,11 +79,19 @@ class TagTool:
         if image is None:
             self.view.show(None)
             return
-        self._know_classes(image.metadata.get(KEY, {}).get("classes", {}))
+        tagged = self.tagged
+        assert tagged is not None
+        self._know_classes(tagged.metadata.get(KEY, {}).get("classes", {}))
         self._know_classes({k: f"class {k}" for k in self._used()})
-        if (tags := tags_of(image)) is not None:  # else as it was with the image before
+        if (tags := tags_of(tagged)) is not None:  # else as it was with the image before
             self.whole = all(tag.axis is None for tag in tags)
         self.view.show(image)
+
+    @property
+    def tagged(self) -> "ImageLayer | None":
+        """The image whose tags count for the one at work: of a level the whole one, of others itself."""
+        whole = whole_of(self.layers, self.image)
+        return self.image if whole is None else whole
 
     @property
     def by_slice(self) -> bool:
@@ -108,10 +116,11 @@ class TagTool:
         """What is tagged next: the image, or the slice on screen.
 
         Raises:
-            InputError: There is no image, or a volume is on screen and not a slice.
+            InputError: There is no image, it is a coarse level, or a volume is on screen and not a slice.
         """
         if self.image is None or self.image not in self.layers:
             raise InputError("Choose an image first: open one, or take one from File > Open Sample > wsseg.")
+        refuse_level(self.image, "Tags are given")
         if not self.by_slice:
             return Place(self.image)
         point, displayed = view
@@ -169,21 +178,22 @@ class TagTool:
 
     def overview(self, view: View) -> Overview:
         """What is tagged: of a volume its slices, else the images of a kind."""
-        if self.image is None:
+        tagged = self.tagged
+        if tagged is None:
             return Overview((), (), None, True)
         if not self.by_slice:
             layers = self.kin()
             places = tuple(map(Place, layers))
-            at = next((i for i, layer in enumerate(layers) if layer == self.image), None)
+            at = next((i for i, layer in enumerate(layers) if layer == tagged), None)
             return Overview(places, tuple(map(said, places)), at, True)
         try:
             here = self.place(view)
             axis, at = here.axis, here.index
-        except InputError:  # a volume is on screen
-            axis, at = min({tag.axis or 0 for tag in tags_of(self.image) or ()}, default=0), None
-        count = to_image(self.image).shape[axis or 0]
-        places = tuple(Place(self.image, axis, index) for index in range(count))
-        return Overview(places, _said_of_slices(self.image, axis or 0, count), at, False)
+        except InputError:  # a volume is on screen, or a coarse level
+            axis, at = min({tag.axis or 0 for tag in tags_of(tagged) or ()}, default=0), None
+        count = to_image(tagged).shape[axis or 0]
+        places = tuple(Place(tagged, axis, index) for index in range(count))
+        return Overview(places, _said_of_slices(tagged, axis or 0, count), at, False)
 
     def _say(self, places: Iterable[Place], classes: frozenset[int] | None) -> None:
         places = list(places)
@@ -217,12 +227,12 @@ class TagTool:
         Raises:
             InputError: There is no other.
         """
-        layers = self.kin()
-        if self.image is not None and self.image == layers[-1] and open_more(self.layers, self.image):
+        layers, tagged = self.kin(), self.tagged
+        if tagged is not None and layers[-1:] == [tagged] and open_more(self.layers, tagged):
             layers = self.kin()
         if len(layers) < 2:
             raise InputError("No other image of this kind is open; open more of them to tag them one by one.")
-        at = next(i for i, layer in enumerate(layers) if layer == self.image)
+        at = next((i for i, layer in enumerate(layers) if layer == tagged), -1)
         chosen = layers[(at + 1) % len(layers)]
         self.show_alone(chosen)
         return chosen
@@ -239,8 +249,10 @@ class TagTool:
             steps: Of training; None = the usual ones.
 
         Raises:
-            InputError: The tags don't tell classes apart, or what is painted contradicts them.
+            InputError: The tags don't tell classes apart, what is painted contradicts them, or the image at
+                work is a coarse level.
         """
+        refuse_level(self.image, "Heat is found")
         tagged = {layer: tags for layer in self.kin() if (tags := tags_of(layer)) is not None}
         if not tagged:
             raise InputError(

@@ -4,11 +4,15 @@ import dask.array as da
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from tiny import write_picture
 
 from napari_plugin.controller import Controller
 from napari_plugin.layers import KEY, identity, to_image
 from napari_plugin.levels import at_level, number_of, show_level, whole_of, words_of
 from napari_plugin.results import find, find_or_make
+from napari_plugin.taglayer import tags_of
+from wsseg.errors import InputError
+from wsseg.hints import Tag
 
 
 def pyramid(shape, kind=np.asarray, colour=False):
@@ -131,6 +135,66 @@ def test_what_belongs_to_a_level_is_seen_with_it_alone(shape):
     assert seen() == coarse | {own.name}
     controller.tags.show_alone(other)  # as the next image of the kind
     assert seen() == {"other", own.name}
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (16, 32, 40)])
+def test_tags_are_of_the_whole_image(shape):
+    viewer = ViewerModel()
+    whole = viewer.add_image(pyramid(shape), multiscale=True, name="scan")
+    plain = viewer.add_image(np.random.default_rng(0).random(shape), name="plain")
+    controller = Controller(viewer.layers)
+    tags = controller.tags
+    view = ([0.0] * len(shape), (len(shape) - 2, len(shape) - 1))
+    controller.choose_image(whole)
+    tags.whole = True
+    tags.toggle(1, view)
+    level = show_level(viewer.layers, whole, 1)
+    controller.choose_image(level)
+    assert tags.kin() == [whole, plain]  # or one image would be learnt from and held back
+    assert (tags.overview(view).at, tags.overview(view).here) == (0, {1})
+    assert list(tags.to_save()) == [whole]
+    words = r"^{} at the finest level alone; scan level 1 is coarser: choose another Level\.$"
+    for refused in (lambda: tags.toggle(2, view), lambda: tags.toggle_none(view), lambda: tags.untag(view)):
+        with pytest.raises(InputError, match=words.format("Tags are given")):
+            refused()
+    with pytest.raises(InputError, match=words.format("Heat is found")):
+        controller.find_heat()
+    assert tags_of(whole) == {Tag(1)}
+    assert tags_of(level) is None
+    assert tags.next_image() is plain
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["plain"]
+    controller.choose_image(plain)
+    assert tags.next_image() is whole
+    viewer.layers.remove(whole)
+    controller.choose_image(level)  # of an image that was closed
+    assert tags.kin() == [plain]
+    with pytest.raises(InputError, match="No other image of this kind is open"):
+        tags.next_image()
+
+
+def test_slices_that_are_tagged_are_seen_from_a_coarse_level():
+    viewer = ViewerModel()
+    whole = viewer.add_image(pyramid((16, 32, 40)), multiscale=True, name="scan")
+    controller = Controller(viewer.layers)
+    controller.choose_image(whole)
+    controller.tags.toggle(2, ([5.0, 0.0, 0.0], (1, 2)))
+    controller.choose_image(show_level(viewer.layers, whole, 2))
+    overview = controller.tags.overview(([5.0, 0.0, 0.0], (1, 2)))
+    assert (len(overview.places), overview.at) == (16, None)
+    assert [index for index, said in enumerate(overview.said) if said == {2}] == [5]
+
+
+def test_the_next_image_of_a_folder_is_opened_from_a_level_too(tmp_path):
+    levels = pyramid((32, 24))
+    for stem in "ab":
+        write_picture(tmp_path / "images" / f"{stem}.png", np.abs(levels[0]) * 50)
+    viewer = ViewerModel()
+    path = str(tmp_path / "images" / "a.png")
+    own = {"id": path, "path": path, "dataset": str(tmp_path), "reached": "a"}
+    whole = viewer.add_image(levels, multiscale=True, name="a", metadata={KEY: own})
+    controller = Controller(viewer.layers)
+    controller.choose_image(show_level(viewer.layers, whole, 1))
+    assert controller.tags.next_image().name == "b"
 
 
 @pytest.mark.gui

@@ -1,6 +1,7 @@
 """Going on past the last image of a dataset: what is broken is skipped, what was closed comes last."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
-from tiny import write_picture
+from tiny import write_any, write_picture
 
 import wsseg.dataset
+import wsseg.folder
 from napari_plugin.controller import Controller
+from napari_plugin.openfolder import dataset_at
 from napari_plugin.reader import get_reader
 from napari_plugin.taglayer import tags_of
 from wsseg.hints import Tag
@@ -137,6 +140,37 @@ def test_the_last_image_closed_at_the_start_does_not_come_first(folder):
     controller = opened(folder, at="s10")
     controller.layers.remove(controller.layers["s11"])
     assert go_on(controller, 7) == [*STEMS[12:], "s11"]
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (4, 6, 7)])
+def test_only_label_maps_that_changed_are_read_for_their_classes(tmp_path, monkeypatch, shape):
+    read, paths = wsseg.folder.read_labels, []
+
+    def counted(path, *arguments):
+        paths.append(path.stem)
+        return read(path, *arguments)
+
+    def paint(kind, stem, value):
+        write_any(tmp_path / kind, stem, np.full(shape, value, np.uint8))
+
+    monkeypatch.setattr(wsseg.folder, "read_labels", counted)
+    for index, stem in enumerate("abc"):
+        write_any(tmp_path / "images", stem, np.arange(np.prod(shape), dtype=np.uint8).reshape(shape))
+        paint("hints", stem, 255 if stem == "b" else 1 + index)
+    paint("masks", "b", 5)
+    assert dataset_at(str(tmp_path)).classes == {1: "class 1", 3: "class 3", 5: "class 5"}
+    assert len(paths) == 4
+    paths.clear()
+    (tmp_path / "tags.csv").write_text("image,class\na,7\n")
+    classes = {k: f"class {k}" for k in (1, 3, 5, 7)}
+    assert dataset_at(str(tmp_path)).classes == classes
+    assert paths == []
+    (map_of_c,) = (tmp_path / "hints").glob("c.*")
+    map_of_c.unlink()
+    write_any(tmp_path / "hints", "c", np.full(shape, 4, np.uint8))
+    os.utime(map_of_c, ns=(1, 1))
+    assert dataset_at(str(tmp_path)).classes == {k: f"class {k}" for k in (1, 4, 5, 7)}
+    assert len(paths) == 1
 
 
 def test_a_folder_is_read_once_and_again_when_it_has_changed(folder, monkeypatch):

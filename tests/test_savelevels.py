@@ -9,11 +9,12 @@ import tifffile
 from napari.components import ViewerModel
 from test_controller import run
 from test_levels import pyramid
+from tiny import tiny_model
 
 from napari_plugin.controller import Controller
 from napari_plugin.layers import KEY
 from napari_plugin.levels import at_finest, show_level
-from napari_plugin.results import find_or_make
+from napari_plugin.results import find, find_or_make
 from wsseg.errors import InputError
 from wsseg.hints import Box
 from wsseg.images import read_image, read_labels
@@ -190,3 +191,39 @@ def test_coco_masks_of_a_level_are_refused(tmp_path):
     assert controller.run is None
     controller.choose_image(whole)
     assert controller.leaving.place_for("mask", "COCO").name == "masks.json"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_model_is_applied_to_the_same_level_of_others(shape):
+    viewer, rng = ViewerModel(), np.random.default_rng(1)
+    here, other, unopened = (
+        viewer.add_image(pyramid(shape), multiscale=True, name=name) for name in ("here", "other", "unopened")
+    )
+    plain = viewer.add_image(rng.normal(size=[n // 2 for n in shape]).astype(np.float32), name="plain")
+    controller = Controller(viewer.layers)
+    controller.model = tiny_model(len(shape))
+    controller.choose_image(show_level(viewer.layers, here, 1))
+
+    def masked(apply):
+        """The names of the images that get a mask."""
+        for layer in [layer for layer in viewer.layers if layer.name.endswith("mask")]:
+            viewer.layers.remove(layer)
+        run(controller, apply())
+        images = [layer for layer in viewer.layers if type(layer).__name__ == "Image"]
+        return {layer.name for layer in images if find(viewer.layers, layer, "mask") is not None}
+
+    apply = controller.leaving.apply_to_others
+    assert masked(apply) == {"plain"}
+    left_out = "Left out, since their level 1 is not open (choose it in Level once): other, unopened."
+    assert left_out in controller.message
+    show_level(viewer.layers, other, 1)
+    show_level(viewer.layers, other, 2)
+    assert masked(apply) == {"plain", "other level 1"}
+    assert "once): unopened." in controller.message
+    viewer.layers.remove(plain)
+    viewer.layers.remove(unopened)
+    viewer.layers.remove(viewer.layers["other level 1"])
+    with pytest.raises(InputError, match=r"^Left out, since their level 1 is not open .*: other\.$"):
+        apply()
+    controller.choose_image(here)
+    assert masked(apply) == {"other"}  # at its finest, and no level of its own

@@ -1,6 +1,6 @@
 """A dataset folder once it is open: each image with all that a person marked on it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -43,6 +43,8 @@ class Dataset:
         bad_tables: What is wrong with tables that are left out; only where that was asked for.
         clicks, boxes, tags: What the tables say, by stem; boxes are clipped to their image.
         coco: All that boxes.json says, where there is one.
+        looked_at: Path, time of change and size of a label map to the values in it. Who opens a folder anew
+            may hand it on, so that `classes` reads only maps that have changed.
         unknown, background: Values in foreign hint maps that stand for 0 and 255.
     """
 
@@ -63,6 +65,7 @@ class Dataset:
         self.boxes: Mapping[str, tuple[Box, ...]] = {}
         self.tags: Mapping[str, frozenset[Tag]] = {}
         self.coco: Boxes | None = None
+        self.looked_at: dict[tuple[str, int, int], frozenset[int]] = {}
         self._channel_axis = channel_axis
         self._lenient_boxes, self._lenient_tables = lenient or lenient_tables, lenient_tables
         self._named: Mapping[int, str] | None = None
@@ -147,11 +150,21 @@ class Dataset:
         found: set[int] = set()
         for item in self.items:
             if item.hints is not None:
-                found |= set(count_values(self._hint_map(item.hints, self.peek(item)))) - {BACKGROUND}
+                found |= self._values_in(item.hints, self._hint_map, item) - {BACKGROUND}
             if item.mask is not None:
-                found |= set(count_values(self._mask(item.mask, self.peek(item))))
+                found |= self._values_in(item.mask, self._mask, item)
             found |= self.table_classes(item.stem)
         return {k: f"class {k}" for k in sorted(found - {0})}
+
+    def _values_in(self, path: Path, read: Callable[[Path, Image], np.ndarray], item: Item) -> frozenset[int]:
+        """The values in a label map; one that is a folder tells no time of change, and is read each time."""
+        if not path.is_file():
+            return frozenset(count_values(read(path, self.peek(item))))
+        status = path.stat()
+        key = str(path), status.st_mtime_ns, status.st_size
+        if key not in self.looked_at:
+            self.looked_at[key] = frozenset(count_values(read(path, self.peek(item))))
+        return self.looked_at[key]
 
     def table_classes(self, stem: str) -> set[int]:
         """The classes that clicks, boxes and tags of an image name, 0 for background among them."""

@@ -83,7 +83,7 @@ def read_folder(folder: Path | str, kind: str) -> tuple[dict[str, Any], dict[str
             f"{folder / CONFIG} is no {CONFIG} of a wsseg {kind}; name a folder that wsseg wrote."
         ) from error
     if found != kind or version != FORMAT:
-        if found in USES and kind in USES:
+        if found != kind and found in USES and kind in USES:
             raise InputError(f"{folder}: holds {USES[found]}; here {USES[kind]} is right.")
         raise InputError(
             f"{folder / CONFIG}: is of kind “{found}” and format {version}; “{kind}” and {FORMAT} are right."
