@@ -47,7 +47,8 @@ def read(path: Path, *, channel_axis: int | None = None, pixels: bool = True) ->
     if len(spatial) > 3:
         raise InputError(
             f"{path}: has {len(spatial)} axes {stored} and its header does not say which are channels; "
-            "split it into volumes, or say which axis is the channels' (--channel-axis, in Python channel_axis)."
+            "split it into volumes, or say which axis is the channels' (--channel-axis; in Python "
+            "channel_axis)."
         )
     if colour and axis is not None:
         raise InputError(f"{path}: holds RGB voxels and channels as well; one of the two is right.")

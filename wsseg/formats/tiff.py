@@ -164,7 +164,8 @@ def _arrange(
     if odd or len(letters) not in (2, 3) or len(channel) > 1:
         raise InputError(
             f"{path}: has the axes {axes} {values.shape}; two or three of space (or time) and at most one of "
-            "channels are right: split the file, or say which axis is the channels' (--channel-axis, in Python channel_axis)."
+            "channels are right: split the file, or say which axis is the channels' (--channel-axis; in "
+            "Python channel_axis)."
         )
     if not channel:
         return values[None], letters, False
