@@ -13,9 +13,10 @@ from wsseg.hints import Box
 if TYPE_CHECKING:
     from napari.components import LayerList
     from napari.layers import Image as ImageLayer
+    from napari.layers import Layer
 
 
-def whole_of(layers: "LayerList", image: "ImageLayer | None") -> "ImageLayer | None":
+def whole_of(layers: "Iterable[Layer]", image: "ImageLayer | None") -> "ImageLayer | None":
     """The multiscale image that this one is, or is a level of; None for others."""
     if image is None or image.multiscale:
         return image

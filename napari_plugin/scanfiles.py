@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from napari_plugin.layers import file_of, to_image
+from napari_plugin.levels import number_of, whole_of
 from wsseg.atomic import write_beside
 from wsseg.images import Image, write_probabilities
 
@@ -28,13 +29,16 @@ Scan = Path | Loaded
 
 
 def of_layers(layers: Iterable["ImageLayer"]) -> tuple[Scan, ...]:
-    """The files of image layers, each once; the image itself where there is no file.
+    """The files of image layers, each once; the image itself where there is no file, but no level beside it.
 
     Raises:
         InputError: A layer has other than 2 or 3 spatial axes.
     """
     found: dict[Path | str, Scan] = {}
+    layers = list(layers)
     for layer in layers:
+        if number_of(layer) and whole_of(layers, layer) is not None:
+            continue
         path = file_of(layer)
         if path is not None:
             found.setdefault(path, path.resolve())

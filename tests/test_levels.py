@@ -10,6 +10,7 @@ from napari_plugin.controller import Controller
 from napari_plugin.layers import KEY, identity, to_image
 from napari_plugin.levels import at_level, number_of, show_level, whole_of, words_of
 from napari_plugin.results import find, find_or_make
+from napari_plugin.scanfiles import of_layers
 from napari_plugin.taglayer import tags_of
 from wsseg.errors import InputError
 from wsseg.hints import Tag
@@ -170,6 +171,16 @@ def test_tags_are_of_the_whole_image(shape):
     assert tags.kin() == [plain]
     with pytest.raises(InputError, match="No other image of this kind is open"):
         tags.next_image()
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (16, 32, 40)])
+def test_a_level_is_no_scan_beside_its_image(shape):
+    viewer = ViewerModel()
+    whole = viewer.add_image(pyramid(shape), multiscale=True, name="scan")
+    at_level(viewer.layers, whole, 1)
+    assert [(scan.name, scan.image.shape) for scan in of_layers(viewer.layers)] == [("scan", shape)]
+    viewer.layers.remove(whole)
+    assert [scan.name for scan in of_layers(viewer.layers)] == ["scan_level_1"]
 
 
 def test_slices_that_are_tagged_are_seen_from_a_coarse_level():

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from napari.layers import Layer
 from test_controller import run
 from test_levels import pyramid
 from tiny import tiny_model
 
+from napari_plugin.autosave import Autosave, newest_session
 from napari_plugin.controller import Controller
 from napari_plugin.layers import KEY
 from napari_plugin.levels import at_finest, show_level
@@ -173,6 +175,30 @@ def test_exports_and_measurements_of_a_level_are_its_own(scene, tmp_path):
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert row["image"] == "scan level 1"
     assert float(row["volume"]) == pytest.approx(layer.data.sum() * 2.0**whole.ndim)
+
+
+def test_each_level_finds_its_own_session(scene, tmp_path):
+    controller, whole = scene
+    level, place = controller.image, tmp_path / "sessions"
+    found = {}
+    for image in (level, whole):
+        controller.choose_image(image)
+        controller.new_hints().data[..., :3] = 1
+        controller.mark_changed()
+        autosave = Autosave(controller, place)
+        autosave.close()
+        found[image.name] = newest_session(place, image)
+    assert len(set(found.values())) == 2
+    assert newest_session(place, level) == found["scan level 1"] is not None
+    again = Controller(ViewerModel().layers)  # as after a crash
+    fresh = again.layers
+    opened = Layer.create(
+        whole.data, {"name": "scan", "multiscale": True, "metadata": whole.metadata}, "image"
+    )
+    fresh.append(opened)
+    assert newest_session(place, opened) == found["scan"]
+    assert newest_session(place, show_level(fresh, opened, 1)) == found["scan level 1"]
+    assert newest_session(place, show_level(fresh, opened, 2)) is None
 
 
 def test_coco_masks_of_a_level_are_refused(tmp_path):
