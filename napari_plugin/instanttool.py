@@ -200,6 +200,7 @@ class InstantTool:
         # one pass over the image, or the window would feel it: the rest is done for what has changed
         where = changed(before, hints.scribbles)
         self._windows.ask(around(where, hints.shape))
+        where = np.setdiff1d(where, self.brush.corrected())
         self.agreement.note(where, before, hints.scribbles, seen, self._marks.lock.map_of(self._image))
 
     def look_at(self, point: Sequence[float], displayed: Sequence[int]) -> None:

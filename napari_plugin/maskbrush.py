@@ -41,6 +41,7 @@ class MaskBrush:
         self._followed: set[Any] = set()  # ids of layers
         self._napari = NapariUndo()
         self._due: list[tuple[Labels, Stroke]] = []  # see `settle`
+        self._corrected: list[np.ndarray] = []  # see `corrected`
 
     def follow(self, layer: "Labels") -> None:
         """Make something of what is painted on this layer from now on."""
@@ -66,6 +67,15 @@ class MaskBrush:
             layer.refresh(extent=False)
         if due:
             self._marks.mark_accepted()
+
+    def corrected(self) -> np.ndarray:
+        """Flat indices of what was painted on the mask since this was last asked for.
+
+        All of it was wrong before: of paint where the mask was right napari tells nobody. So it says nothing
+        of how often the mask is right.
+        """
+        found, self._corrected = self._corrected, []
+        return np.concatenate(found) if found else np.zeros(0, np.intp)
 
     def said(self, image: "ImageLayer", region: tuple[slice, ...]) -> "Iterator[np.ndarray]":
         """What every mask of an image shows in a part of it: paint, and over it what was accepted.
@@ -111,6 +121,9 @@ class MaskBrush:
         said = np.where(stroke.after == 0, BACKGROUND, stroke.after).astype(old.dtype)
         below = write(hints, where, np.where(allowed, said, old))
         marks.timeline.record(block_change(WORDS, "strokes", hints, below))
+        places = np.nonzero(allowed)
+        inside = tuple(at + one.start for at, one in zip(places, where, strict=True))
+        self._corrected.append(np.ravel_multi_index(inside, hints.data.shape))
         marks.mark_changed()
 
     def _hints(self, layer: "Labels", image: "ImageLayer") -> "Labels":

@@ -104,22 +104,25 @@ def test_what_was_accepted_stays(ndim):
     assert layer.data[at] == 1
 
 
-def test_a_correction_is_scored_against_the_mask_that_it_corrects():
-    _, controller, layer = answered(2)
-    tool = controller.instant
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_paint_on_the_mask_has_no_score_and_paint_on_the_hints_has(ndim):
+    _, controller, layer = answered(ndim)
+    tool, at = controller.instant, place(ndim)
     count = len(tool.agreement.values)
     layer.brush_size = 3
-    layer.paint(WRONG, 1)
+    layer.paint(at, 1)  # all that napari tells of it was wrong
     tool.follow()
-    shown = layer.data.copy()
     run(tool, tool.due())
-    assert tool.agreement.values[count:] == [0.0]  # all of it was wrong
-    assert (mask_of(controller)[shown == 1] == 1)[-1]
-    layer.paint((12, 12), 1)  # right already
+    assert tool.agreement.values[count:] == []
+    controller.hints.paint((2,) * ndim, 1)
+    run(tool, tool.due())
+    assert tool.agreement.values[count:] == [0.0]
+    layer.paint((*at[:-1], at[-1] - 6), 1)
+    controller.hints.paint((12,) * (ndim - 1) + (11,), 1)
     tool.follow()
     if (work := tool.due()) is not None:
         run(tool, work)
-    assert tool.agreement.values[count + 1 :] in ([], [1.0])
+    assert tool.agreement.values[count + 1 :] in ([], [1.0])  # of the stroke on the hints alone
 
 
 def test_without_answers_paint_stays_in_what_a_network_says():
