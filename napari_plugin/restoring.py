@@ -13,6 +13,7 @@ from napari_plugin.layers import identity
 from napari_plugin.settings import swap
 from napari_plugin.taglayer import put_tags
 from napari_plugin.timeline import Action, Change
+from wsseg.colours import class_colour
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -147,7 +148,7 @@ def _table(columns: Mapping[str, np.ndarray]) -> Any:
 
 def _class_of(values: tuple[Mapping[int, str], Mapping[int, str]], k: int) -> tuple[str, str] | None:
     names, colours = values
-    return (names[k], colours[k]) if k in names else None
+    return (names[k], colours.get(k, class_colour(k))) if k in names else None
 
 
 def _swap_settings(settings: "Settings", kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from test_undo import alike, drawing, everything
 from napari_plugin.autosave import Autosave
 from napari_plugin.controller import Controller
 from napari_plugin.recall import Steps, recall
+from napari_plugin.restoring import put_back
 from napari_plugin.timeline import STEPS
+from wsseg.colours import class_colour
 from wsseg.drawing import Drawing
 from wsseg.errors import InputError
 from wsseg.hints import BACKGROUND
@@ -162,3 +164,18 @@ def test_changes_of_one_moment_are_one_step_and_masks_are_none():
     steps.end()
     assert [[part.kind for part in step] for step in steps.past] == [["hints", "settings"], ["settings"]]
     assert steps.past[1][0].before == ({"steps": 7},)
+
+
+def test_a_class_without_a_colour_gets_the_usual_one_back(tmp_path):
+    controller, _ = everything(2)
+    drawing = Drawing(controller.image.data.shape, classes={1: "nucleus"}, colours={1: "#000000"})
+    steps = Steps(9)
+    for moment, name in enumerate(("cell", "nucleus")):
+        entry = Entry(float(moment), "classes", {"names": {"1": name}, "colours": {}})
+        steps.add(entry, drawing if moment else Drawing(drawing.shape))
+        drawing = Drawing(drawing.shape, classes={1: name})
+    steps.end()
+    put_back(controller, drawing, list(steps.past))
+    controller.timeline.undo()
+    assert controller.classes == {1: "cell"}
+    assert controller.colours == {1: class_colour(1)}
